@@ -1,0 +1,1 @@
+"""FNAP, the Flow Namespace Accessing Protocol (draft section 5.2)."""

@@ -1,0 +1,1 @@
+"""Frozen values of the domain: names, flows, subscriptions, principals, positions, events.  No I/O."""
