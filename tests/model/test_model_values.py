@@ -34,7 +34,18 @@ def test_each_form_of_a_position_is_read(text: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "-1", "1:2:3", "0:1,0:2", "9" * 19, "2026-13-01T00:00:00Z", "2026-11-24", "0:1,", "٣", "0001-01-01T00:00:00+23:59"],
+    [
+        "",
+        "-1",
+        "1:2:3",
+        "0:1,0:2",
+        "9" * 19,
+        "2026-13-01T00:00:00Z",
+        "2026-11-24",
+        "0:1,",
+        "٣",
+        "0001-01-01T00:00:00+23:59",
+    ],
 )
 def test_what_is_no_position_gets_the_usage(text: str) -> None:
     """A wrong position names the forms that exist."""
@@ -42,7 +53,11 @@ def test_what_is_no_position_gets_the_usage(text: str) -> None:
         parse_position(text)
 
 
-@given(st.one_of(st.builds(Now), st.builds(Beginning), st.integers(0, 2**63 - 1).map(lambda o: AtOffsets(((0, o),)))))
+@given(
+    st.one_of(
+        st.builds(Now), st.builds(Beginning), st.integers(0, 2**63 - 1).map(lambda o: AtOffsets(((0, o),)))
+    )
+)
 def test_a_position_survives_being_written_down(position: object) -> None:
     """What `str` gives is read back as the same position."""
     assert parse_position(str(position)) == position
@@ -56,7 +71,9 @@ def test_a_principal_survives_being_written_down(text: str) -> None:
     assert str(parse_principal(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "user:", "user:a b", "user:a@", "user:a@b", "group:", "robot:x", "participant:"])
+@pytest.mark.parametrize(
+    "text", ["", "user:", "user:a b", "user:a@", "user:a@b", "group:", "robot:x", "participant:"]
+)
 def test_what_is_no_principal_is_refused(text: str) -> None:
     """Nothing else is a principal."""
     with pytest.raises(EsonError):

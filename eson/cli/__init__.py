@@ -1,0 +1,1 @@
+"""The user agent (FNUA) in the terminal: `fnua` (draft Figure 15)."""
