@@ -1,0 +1,1 @@
+"""`eson` in the terminal: init, check, account, demo."""
