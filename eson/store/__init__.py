@@ -1,1 +1,1 @@
-"""What the agent remembers."""
+"""What the agent remembers: flows, subscriptions, credentials, intentions, accounts, the audit log."""
