@@ -58,7 +58,8 @@ ServerStep = Challenge | AskVerifier | AskPassword | Succeeded | Failed
 class ServerMechanism(Protocol):
     """One login, server side."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def respond(self, response: bytes | None) -> ServerStep:
         """The client's next response; None first if it sent no initial one."""
@@ -71,7 +72,8 @@ class ServerMechanism(Protocol):
 class ClientMechanism(Protocol):
     """One login, client side."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def initial(self) -> bytes | None:
         """The initial response, None if the mechanism has none."""

@@ -1,0 +1,574 @@
+"""The server's half of a session: lines in, actions out.  Knows no socket, clock or thread.
+
+The shell feeds one line at a time and carries out what comes back, in order.  After an action that asks for something
+(`AskVerifier`, `AskPassword`, `Authorise`, `Execute`, `OpenReader`, `OpenWriter`, `FinishWriting`, `BeginTls`) it feeds
+no further line before it has answered: `waits` says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eson.errors import EsonError, TryLater, Usage, WriteStopped
+from eson.fnap.core import commands as c
+from eson.fnap.core import render
+from eson.fnap.core.grammar import USAGE, UnknownCommand, parse_command
+from eson.fnap.core.lines import LineFault
+from eson.fnap.core.replies import Description, Outcome
+from eson.fnap.core.states import SERVER, IllegalMove, Verdict, verdict
+from eson.fnap.core.states import ServerInput as I
+from eson.fnap.core.states import ServerState as S
+from eson.identity.mechanisms import (
+    AskPassword,
+    AskVerifier,
+    Challenge,
+    Failed,
+    ServerMechanism,
+    ServerStep,
+    Succeeded,
+)
+from eson.identity.verifier import Verifier
+from eson.model.principals import Caller
+
+
+@dataclass(frozen=True)
+class BeginTls:
+    """Send the reply, then start the handshake; end the session if anything is buffered behind the command."""
+
+
+@dataclass(frozen=True)
+class Authorise:
+    """May `username` act as `authorisation`?  Answer with `authorised`."""
+
+    username: str
+    authorisation: str
+    mechanism: str
+
+
+@dataclass(frozen=True)
+class LoginFailed:
+    """For the log and the throttle; `reason` never reaches the peer."""
+
+    username: str
+    mechanism: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Execute:
+    """Answer with `answered`."""
+
+    command: c.AgentCommand
+
+
+@dataclass(frozen=True)
+class OpenReader:
+    """Answer with `reading` or `answered` (an error)."""
+
+    command: c.Read
+
+
+@dataclass(frozen=True)
+class StopReading:
+    """The client ended FOLLOW: close the reader, then answer with `read_ended`."""
+
+
+@dataclass(frozen=True)
+class OpenWriter:
+    """Answer with `writing` or `answered` (an error)."""
+
+    command: c.Write
+
+
+@dataclass(frozen=True)
+class WriteEvent:
+    """One CloudEvent of a WRITE.  If it is refused, call `event_refused`."""
+
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FinishWriting:
+    """Wait until all is synced; answer with `written` or `answered` (an error)."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """End the connection when all was sent; `outcome` names why, for the counters."""
+
+    outcome: str
+
+
+Action = (
+    bytes
+    | BeginTls
+    | AskVerifier
+    | AskPassword
+    | Authorise
+    | LoginFailed
+    | Execute
+    | OpenReader
+    | StopReading
+    | OpenWriter
+    | WriteEvent
+    | FinishWriting
+    | Close
+)
+Actions = Sequence[Action]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a server offers; one value for all its sessions.
+
+    `mechanism` makes a fresh server mechanism for a name, None if it is not offered at all; `clear_text_mechanisms` show a
+    password to whoever listens.
+    """
+
+    hostname: str
+    mechanisms: Sequence[str]
+    mechanism: Callable[[str], ServerMechanism | None]
+    starttls: bool = True
+    clear_text_mechanisms: frozenset[str] = frozenset({"PLAIN"})
+    line: int = 8192
+    sasl_line: int = 12288
+    event: int = 1 << 20
+    bad_before_login: int = 3
+    bad_after_login: int = 20
+    failed_logins: int = 3
+    brokers: Sequence[str] = ("kafka",)
+    processors: Sequence[str] = ("BRIDGE",)
+    known_mechanisms: frozenset[str] = field(
+        default=frozenset(
+            {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "ANONYMOUS", "EXTERNAL", "OAUTHBEARER", "GSSAPI"}
+        )
+    )
+
+
+_OK = (render.END,)
+_RUN_AT_ONCE: Mapping[bytes, Actions] = {b"NOOP": _OK, b"noop": _OK}
+
+
+class ServerSession:
+    """One session.  `clear_is_safe`: passwords may be shown without TLS (a loopback peer)."""
+
+    __slots__ = (
+        *("_as_json", "_bad", "_bad_event", "_bad_line", "_failed", "_line_number", "_mechanism", "_policy"),
+        *("caller", "clear_is_safe", "state", "tls"),
+    )
+
+    def __init__(self, policy: Policy, tls: bool = False, clear_is_safe: bool = False) -> None:
+        self._policy = policy
+        self.tls = tls
+        self.clear_is_safe = clear_is_safe
+        self.state = S.WAITING
+        self._begin()
+
+    def _begin(self) -> None:
+        self.caller: Caller | None = None
+        self._as_json = False
+        self._bad = self._failed = self._line_number = self._bad_line = 0
+        self._mechanism: ServerMechanism | None = None
+        self._bad_event: EsonError | None = None
+
+    def _move(self, what: I) -> None:
+        try:
+            self.state = SERVER[self.state, what]
+        except KeyError:
+            raise IllegalMove(f"{what} in {self.state}") from None
+
+    @property
+    def waits(self) -> bool:
+        """Whether no line may be fed now."""
+        return self.state in (S.HANDSHAKE, S.VERIFYING, S.CMD_RECVD, S.READING, S.CLOSED)
+
+    @property
+    def limit(self) -> int:
+        """How long a line may be now, in octets without CRLF."""
+        if self.state is S.SASL:
+            return self._policy.sasl_line
+        return self._policy.event if self.state in (S.WRITING, S.DROPPING) else self._policy.line
+
+    # what the connection does
+
+    def connected(self) -> Actions:
+        """The greeting."""
+        self._move(I.CONNECTED)
+        return (f"220 {self._policy.hostname} FNAA\r\n".encode(),)
+
+    def tls_started(self, nothing_buffered: bool) -> Actions:
+        """The handshake is done; all session state is new.  What came in clear behind STARTTLS ends the session."""
+        if not nothing_buffered:
+            return self.close("octets behind STARTTLS")
+        self._move(I.TLS_UP)
+        self._begin()
+        self.tls = True
+        return ()
+
+    def close(self, outcome: str, text: str = "") -> Actions:
+        """Ends the session from this side, with a `421` if there is a `text`."""
+        if self.state is S.CLOSED:
+            return ()
+        self._move(I.CLOSE)
+        return (render.line(f"421 {text}"), Close(outcome)) if text else (Close(outcome),)
+
+    # lines
+
+    def line(self, line: bytes) -> Actions:
+        """The client's next line, without CRLF."""
+        if self.state is S.READY or self.state is S.ACCEPTING:
+            at_once = _RUN_AT_ONCE.get(line)
+            return at_once if at_once is not None else self._command(line)
+        if self.state is S.SASL:
+            return self._sasl_line(line)
+        if self.state is S.WRITING or self.state is S.DROPPING:
+            return self._event_line(line)
+        if self.state is S.FOLLOWING:
+            self._move(I.NEXT_LINE)
+            return (StopReading(),)
+        if self.state is S.CLOSED:
+            return ()
+        raise IllegalMove(f"a line in {self.state}")
+
+    def fault(self, fault: LineFault) -> Actions:
+        """A line that cannot be read."""
+        if self.state in (S.WRITING, S.DROPPING):
+            self._line_number += 1
+            self._refuse_event(
+                Usage("lines end in CR LF" if fault is LineFault.BARE_LINE_END else "too long")
+            )
+            return ()
+        if self.state is S.FOLLOWING:
+            return self.line(b"")
+        if self.state is S.CLOSED:
+            return ()
+        reply = render.line(fault.value)
+        if self.state is S.SASL:
+            return self._login_failed("unreadable response", reply)
+        return self._count_bad(reply)
+
+    def _command(self, line: bytes) -> Actions:
+        try:
+            text = line.decode("utf-8")
+            if not text.isprintable() and any(c < " " or c == "\x7f" for c in text):
+                raise UnicodeError
+        except UnicodeError:
+            return self._count_bad(
+                render.line("501 Usage: printable UTF-8, one command a line (HELP lists them)")
+            )
+        try:
+            command = parse_command(text)
+        except EsonError as error:
+            return self._wrong(text, error)
+        verb = text.split(None, 1)[0].upper()
+        said = verdict(self.state, "DESCRIBE" if verb == "DESC" else verb)
+        if said is Verdict.LOGIN_FIRST:
+            return self._count_bad(b"530 Authenticate first\r\n")
+        if said is Verdict.NOT_NOW:
+            return self._count_bad(render.line(f"503 {verb} comes before the login: open a new connection"))
+        return self._run(command)
+
+    def _wrong(self, text: str, error: EsonError) -> Actions:
+        """Before login every verb that needs one gets `530`, however wrong its words are."""
+        words = text.split(None, 1)
+        verb = words[0].upper() if words else ""
+        verb = "DESCRIBE" if verb == "DESC" else verb
+        if verb in USAGE and verdict(self.state, verb) is Verdict.LOGIN_FIRST:
+            return self._count_bad(b"530 Authenticate first\r\n")
+        if isinstance(error, Usage | UnknownCommand):
+            return self._count_bad(render.error_line(error))
+        return (render.error_line(error),)
+
+    def _run(self, command: c.Command) -> Actions:
+        if isinstance(command, c.Noop):
+            return _OK
+        if isinstance(command, c.Ehlo):
+            return (self._ehlo(),)
+        if isinstance(command, c.Capabilities):
+            return (render.body(self._capabilities()),)
+        if isinstance(command, c.Format):
+            self._as_json = command.json
+            return _OK
+        if isinstance(command, c.WhoAmI):
+            return (render.outcome_bytes(Description(self._who()), self._as_json),)
+        if isinstance(command, c.Help):
+            return (self._help(command.word),)
+        if isinstance(command, c.Quit):
+            self._move(I.CLOSE)
+            return (b"220 Bye\r\n", Close("quit"))
+        if isinstance(command, c.StartTls):
+            return self._starttls()
+        if isinstance(command, c.Authenticate):
+            return self._authenticate(command)
+        self._move(I.COMMAND)
+        if isinstance(command, c.Read):
+            return (OpenReader(command),)
+        if isinstance(command, c.Write):
+            return (OpenWriter(command),)
+        if isinstance(command, c.NotOfferedVerb):
+            return self.answered(UnknownCommand())
+        return (Execute(command),)
+
+    def _count_bad(self, reply: bytes) -> Actions:
+        self._bad += 1
+        limit = self._policy.bad_after_login if self.caller else self._policy.bad_before_login
+        if self._bad >= limit:
+            return self.close("bad commands", "Too many bad commands")
+        return (reply,)
+
+    # what the session answers itself
+
+    def _capabilities(self) -> list[str]:
+        words = []
+        if self._policy.starttls and not self.tls and self.caller is None:
+            words.append("STARTTLS")
+        usable = self._usable()
+        if usable and self.caller is None:
+            words.append("AUTH " + " ".join(usable))
+        return [
+            *words,
+            f"LINE {self._policy.line}",
+            f"SIZE {self._policy.event}",
+            "PROCESSORS " + " ".join(self._policy.processors),
+            "BROKERS " + " ".join(self._policy.brokers),
+            "FORMAT JSON",
+            "TOKEN",
+            "CREDENTIAL",
+        ]
+
+    def _usable(self) -> list[str]:
+        clear = self.tls or self.clear_is_safe
+        return [m for m in self._policy.mechanisms if clear or m not in self._policy.clear_text_mechanisms]
+
+    def _ehlo(self) -> bytes:
+        words = self._capabilities()
+        lines = [f"250-{self._policy.hostname}", *(f"250-{word}" for word in words[:-1]), f"250 {words[-1]}"]
+        return "".join(text + "\r\n" for text in lines).encode()
+
+    def _who(self) -> dict[str, str | bool | Sequence[str]]:
+        caller = self.caller
+        if caller is None:
+            return {}
+        found: dict[str, str | bool | Sequence[str]] = {"principal": str(caller.principal)}
+        if caller.principal.participant:
+            found["participant"] = caller.principal.participant
+        found["mechanism"] = caller.mechanism
+        found["tls"] = self.tls
+        if caller.home:
+            found["home"] = caller.home
+        if caller.groups:
+            found["groups"] = sorted(caller.groups)
+        return found
+
+    def _help(self, word: str) -> bytes:
+        if word == "DESC":
+            word = "DESCRIBE"
+        if word and word not in USAGE:
+            return b"504 There is no help on that: HELP lists all commands\r\n"
+        return render.body(render.help_lines(word))
+
+    def _starttls(self) -> Actions:
+        if self.tls:
+            return self._count_bad(b"503 TLS is active already\r\n")
+        if not self._policy.starttls:
+            return (b"454 TLS is not available here\r\n",)
+        self._move(I.STARTTLS)
+        return (b"220 Ready to start TLS\r\n", BeginTls())
+
+    # login
+
+    def _authenticate(self, command: c.Authenticate) -> Actions:
+        name = command.mechanism
+        mechanism = self._policy.mechanism(name) if name in self._policy.mechanisms else None
+        if mechanism is None:
+            why = "is not offered here" if name in self._policy.known_mechanisms else "is not supported"
+            return self._count_bad(render.line(f"504 Mechanism {name} {why}: EHLO lists those that are"))
+        if name not in self._usable():
+            return self._count_bad(b"538 Encryption required\r\n")
+        self._mechanism = mechanism
+        self._move(I.AUTHENTICATE)
+        if command.initial is None:
+            self._move(I.RESPONSE)
+            return self._sasl_step(mechanism.respond(None))
+        return self._sasl_line(b"" if command.initial == "=" else command.initial.encode())
+
+    def _sasl_line(self, line: bytes) -> Actions:
+        if line == b"*":
+            self._move(I.AUTH_ERROR)
+            self._mechanism = None
+            return (b"501 Authentication cancelled\r\n",)
+        mechanism = self._mechanism
+        if mechanism is None:
+            raise IllegalMove("a response without a mechanism")
+        try:
+            response = base64.b64decode(line, validate=True)
+        except (ValueError, binascii.Error):
+            return self._login_failed("the response is not base64")
+        self._move(I.RESPONSE)
+        if isinstance(self._pending_success, Succeeded):
+            return self._after_final(response)
+        return self._sasl_step(mechanism.respond(response))
+
+    @property
+    def _pending_success(self) -> Succeeded | None:
+        return self._mechanism.success if isinstance(self._mechanism, _Proven) else None
+
+    def _after_final(self, response: bytes) -> Actions:
+        done = self._pending_success
+        if done is None or response:
+            return self._login_failed("the answer to the server's proof is not empty")
+        return (Authorise(done.username, done.authorisation, self._mechanism_name()),)
+
+    def _mechanism_name(self) -> str:
+        return self._mechanism.name if self._mechanism else ""
+
+    def _sasl_step(self, step: ServerStep) -> Actions:
+        if isinstance(step, Challenge):
+            self._move(I.CHALLENGE)
+            if not step.data and self._mechanism_name() == "PLAIN":
+                return (b"220 OK\r\n",)
+            return (b"334 " + base64.b64encode(step.data) + b"\r\n",)
+        if isinstance(step, AskVerifier | AskPassword):
+            return (step,)
+        if isinstance(step, Failed):
+            return self._login_failed(step.reason, username=step.username)
+        if step.final is None:
+            return (Authorise(step.username, step.authorisation, self._mechanism_name()),)
+        self._mechanism = _Proven(self._mechanism_name(), step)
+        self._move(I.CHALLENGE)
+        return (b"334 " + base64.b64encode(step.final) + b"\r\n",)
+
+    def verifier_found(self, found: Verifier | None) -> Actions:
+        """Answers `AskVerifier`."""
+        return self._sasl_step(self._mechanism.verifier(found)) if self._mechanism else ()
+
+    def password_checked(self, right: bool) -> Actions:
+        """Answers `AskPassword`."""
+        return self._sasl_step(self._mechanism.checked(right)) if self._mechanism else ()
+
+    def authorised(self, caller: Caller | None) -> Actions:
+        """Answers `Authorise`; None: it may not."""
+        if self.state is S.CLOSED:
+            return ()
+        if caller is None:
+            return self._login_failed("may not act as that")
+        self._move(I.AUTH_OK)
+        self.caller = caller
+        self._mechanism = None
+        self._bad = 0
+        return (b"220 Authenticated\r\n",)
+
+    def login_unavailable(self, text: str) -> Actions:
+        """Authentication cannot be offered now (a full queue, the store is down)."""
+        if self.state is S.CLOSED:
+            return ()
+        self._move(I.AUTH_ERROR)
+        self._mechanism = None
+        return (render.line(f"454 {text}"),)
+
+    def _login_failed(self, reason: str, reply: bytes | None = None, username: str = "") -> Actions:
+        if self.state is S.CLOSED:
+            return ()
+        failed = LoginFailed(username, self._mechanism_name(), reason)
+        self._mechanism = None
+        self._move(I.AUTH_ERROR)
+        self._failed += 1
+        if self._failed >= self._policy.failed_logins:
+            return (failed, *self.close("failed logins", "Authentication failed too often"))
+        return (failed, reply or b"535 Authentication failed\r\n")
+
+    # what was executed
+
+    def answered(self, result: Outcome | BaseException) -> Actions:
+        """The end of a command."""
+        if self.state is S.CLOSED:
+            return ()
+        self._move(I.ANSWERED)
+        if isinstance(result, BaseException):
+            return (render.error_line(result),)
+        return (render.outcome_bytes(result, self._as_json),)
+
+    def reading(self, follow: bool) -> Actions:
+        """The reader is open: its lines may be written as they come."""
+        if self.state is S.CLOSED:
+            return ()
+        self._move(I.BODY_FOLLOW if follow else I.BODY)
+        return (render.DATA,)
+
+    def read_ended(self, error: BaseException | None = None) -> Actions:
+        """The reader has no more."""
+        if self.state is S.CLOSED:
+            return ()
+        self._move(I.ANSWERED)
+        return (render.END if error is None else render.error_line(error),)
+
+    def writing(self) -> Actions:
+        """The writer is open."""
+        if self.state is S.CLOSED:
+            return ()
+        self._move(I.SEND_EVENTS)
+        self._line_number = 0
+        self._bad_event = None
+        return (b"354 Send events, end with .\r\n",)
+
+    def _event_line(self, line: bytes) -> Actions:
+        if line == b".":
+            self._move(I.LONE_DOT)
+            return (FinishWriting(),)
+        self._line_number += 1
+        if self.state is S.DROPPING:
+            return ()
+        try:
+            event = json.loads(line)
+            if not isinstance(event, dict):
+                raise ValueError
+        except (ValueError, RecursionError):
+            self._refuse_event(Usage("no JSON object"))
+            return ()
+        return (WriteEvent(event),)
+
+    def _refuse_event(self, why: EsonError) -> None:
+        if self._bad_event is None:
+            self._bad_event = why
+            self._bad_line = self._line_number
+            self._move(I.BAD_EVENT)
+
+    def event_refused(self, why: EsonError) -> Actions:
+        """The event just given is none, or the broker is lost: the rest is read and dropped to the lone dot."""
+        if self.state is S.WRITING:
+            self._refuse_event(why)
+        return ()
+
+    def written(self, count: int) -> Actions:
+        """All accepted events are synced."""
+        if self.state is S.CLOSED:
+            return ()
+        bad, self._bad_event = self._bad_event, None
+        self._move(I.ANSWERED)
+        if bad is None:
+            return (f"220 OK {count}\r\n".encode(),)
+        if isinstance(bad, TryLater | WriteStopped):
+            return (render.line(f"451 {bad.text}; {count} written"),)
+        return (render.line(f"501 Line {self._bad_line}: {bad.text}; {count} written"),)
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """A mechanism that is done but for the client's last, empty answer."""
+
+    name: str
+    success: Succeeded
+
+    def respond(self, response: bytes | None) -> ServerStep:
+        return Failed("is done already", self.success.username)
+
+    def verifier(self, found: Verifier | None) -> ServerStep:
+        return Failed("is done already", self.success.username)
+
+    def checked(self, right: bool) -> ServerStep:
+        return Failed("is done already", self.success.username)
