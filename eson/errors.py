@@ -183,3 +183,12 @@ class WriteStopped(EsonError):
         super().__init__(text, **context)
         self.reply_code = code
         self.written = written
+
+
+class EncryptionRequired(Refused):
+    """What was asked for is only given over TLS.  Retry: over TLS."""
+
+    code = 538
+
+    def __init__(self, **context: object) -> None:
+        super().__init__("Encryption required", **context)

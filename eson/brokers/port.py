@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from eson.model.servers import Server
+
 
 class Capability(enum.Flag):
     """What a kind of broker can do; DESCRIBE BROKER shows it."""
@@ -22,15 +24,6 @@ class Capability(enum.Flag):
     SEEK_BY_TIME = enum.auto()
     CLOSES_CONNECTIONS = enum.auto()
     """Taking a right away also closes the principal's open connections."""
-
-
-@dataclass(frozen=True)
-class Server:
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,7 @@ class Policy:
     )
 
 
+_WAITING = frozenset({S.HANDSHAKE, S.VERIFYING, S.CMD_RECVD, S.READING, S.CLOSED})
 _OK = (render.END,)
 _RUN_AT_ONCE: Mapping[bytes, Actions] = {b"NOOP": _OK, b"noop": _OK}
 
@@ -159,7 +160,7 @@ class ServerSession:
 
     __slots__ = (
         *("_as_json", "_bad", "_bad_event", "_bad_line", "_failed", "_line_number", "_mechanism", "_policy"),
-        *("caller", "clear_is_safe", "state", "tls"),
+        *("caller", "clear_is_safe", "held", "state", "tls"),
     )
 
     def __init__(self, policy: Policy, tls: bool = False, clear_is_safe: bool = False) -> None:
@@ -167,6 +168,8 @@ class ServerSession:
         self.tls = tls
         self.clear_is_safe = clear_is_safe
         self.state = S.WAITING
+        self.held = False
+        """Set by the shell while a WRITE's sink takes no more."""
         self._begin()
 
     def _begin(self) -> None:
@@ -185,7 +188,7 @@ class ServerSession:
     @property
     def waits(self) -> bool:
         """Whether no line may be fed now."""
-        return self.state in (S.HANDSHAKE, S.VERIFYING, S.CMD_RECVD, S.READING, S.CLOSED)
+        return self.held or self.state in _WAITING
 
     @property
     def limit(self) -> int:

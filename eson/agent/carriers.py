@@ -1,0 +1,215 @@
+"""The processors that carry subscriptions: F→C at the provider, C→G at the subscriber."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
+
+from eson.agent import views
+from eson.agent.hosting import Hosting
+from eson.agent.parts import Parts
+from eson.agent.ports import Credential
+from eson.brokers.port import Access
+from eson.errors import NoSuch, NotOffered, TryLater
+from eson.fnap.core.replies import Item
+from eson.identity.verifier import seal, unseal
+from eson.model.flows import Flow
+from eson.model.principals import Caller
+from eson.model.servers import Server
+from eson.model.subscriptions import Side, Subscription
+from eson.processors.port import ProcessorEnd, ProcessorOrder, Processors, ProcessorStatus
+from eson.store.port import Store
+
+SECOND_LEG = "to-"
+"""What the id of C→G begins with where F is hosted here too, because C alone names F→C."""
+
+
+def needs_lease(subscription: Subscription) -> bool:
+    """Whether the other end must renew: it lies at another participant."""
+    return bool(subscription.principal.participant)
+
+
+class Carriers:
+    def __init__(
+        self, store: Store, hosting: Hosting, parts: Parts, processors: Processors, sealing_key: bytes
+    ) -> None:
+        self._store = store
+        self._hosting = hosting
+        self._parts = parts
+        self._processors = processors
+        self._key = sealing_key
+
+    def id_of(self, subscription: Subscription) -> str:
+        """The processor's id: the copy's name."""
+        both_here = subscription.side is Side.SUBSCRIBER and self._hosting.hosts(subscription.flow)
+        return SECOND_LEG + subscription.copy if both_here else subscription.copy
+
+    def status(self, subscription: Subscription) -> ProcessorStatus | None:
+        return self._processors.status(self.id_of(subscription))
+
+    async def find(self, id: str) -> Subscription | None:
+        """The live subscription that the processor of that id carries."""
+        if id.startswith(SECOND_LEG):
+            return await self._live(Side.SUBSCRIBER, id.removeprefix(SECOND_LEG))
+        return await self._live(Side.PROVIDER, id) or await self._live(Side.SUBSCRIBER, id)
+
+    async def _live(self, side: Side, id: str) -> Subscription | None:
+        found = await self._store.subscription(side, id)
+        return found if found is not None and self.id_of(found) else None
+
+    # Orders
+
+    async def order(self, subscription: Subscription) -> ProcessorOrder:
+        """What the processor of this subscription shall do.  Raises `NoSuch`, `TryLater`, `NotOffered`."""
+        if subscription.side is Side.PROVIDER:
+            return await self._outgoing(subscription)
+        return await self._incoming(subscription)
+
+    def outgoing(self, subscription: Subscription, source: Flow, copy: Flow) -> ProcessorOrder:
+        """F→C, from the offsets that were fixed when the subscription was made."""
+        return ProcessorOrder(
+            id=self.id_of(subscription),
+            kind="bridge",
+            sources=(self._own_end(source),),
+            destinations=(self._own_end(copy),),
+            start=dict(subscription.start),
+        )
+
+    async def _outgoing(self, subscription: Subscription) -> ProcessorOrder:
+        source = await self._flow(subscription.flow)
+        return self.outgoing(subscription, source, await self._flow(subscription.copy))
+
+    async def _incoming(self, subscription: Subscription) -> ProcessorOrder:
+        local = await self._flow(subscription.local)
+        if self._hosting.hosts(subscription.flow):
+            source = self._own_end(await self._flow(subscription.copy))
+        else:
+            source = foreign_end(await self.credential(subscription.copy))
+        return ProcessorOrder(
+            id=self.id_of(subscription),
+            kind="bridge",
+            sources=(source,),
+            destinations=(self._own_end(local),),
+        )
+
+    async def _flow(self, name: str) -> Flow:
+        flow = await self._store.flow(name)
+        if flow is None:
+            raise NoSuch("flow", name)
+        return flow
+
+    def _own_end(self, flow: Flow) -> ProcessorEnd:
+        return ProcessorEnd(self._parts.broker(flow.broker).access(), flow.topic, flow.name)
+
+    # The subscriber's credential at rest
+
+    def seal(self, credential: Credential) -> bytes:
+        values = asdict(credential)
+        values["expires"] = credential.expires.isoformat() if credential.expires else None
+        return seal(json.dumps(values).encode(), self._key, credential.name)
+
+    async def credential(self, copy: str) -> Credential:
+        """The credential kept for a copy at another participant.  Raises `TryLater` if there is none."""
+        stored = await self._store.credential(Side.SUBSCRIBER, copy)
+        if stored is None:
+            raise TryLater(f"The credential of {copy} is not known yet")
+        values: dict[str, Any] = json.loads(unseal(stored.sealed, self._key, copy))
+        values["servers"] = tuple(Server(**one) for one in values["servers"])
+        values["expires"] = datetime.fromisoformat(values["expires"]) if values["expires"] else None
+        return Credential(**values)
+
+    # Running
+
+    async def start(self, subscription: Subscription) -> None:
+        """Makes its processor run and waits until it is ready.  Raises `TryLater`; it goes on trying all the same."""
+        await self._processors.create(await self.order(subscription))
+
+    async def start_outgoing(self, subscription: Subscription, source: Flow, copy: Flow) -> None:
+        await self._processors.create(self.outgoing(subscription, source, copy))
+
+    async def renew(self, subscription: Subscription) -> None:
+        """Hands the running processor a new credential."""
+        await self._processors.update(await self.order(subscription))
+
+    async def pause(self, subscription: Subscription) -> None:
+        await self._processors.pause(self.id_of(subscription))
+
+    async def resume(self, subscription: Subscription) -> None:
+        """From where it was, whether the process was kept or not."""
+        if self.status(subscription) is None:
+            await self.start(subscription)
+        else:
+            await self._processors.resume(self.id_of(subscription))
+
+    async def release(self, subscription: Subscription) -> None:
+        """Ends the process and keeps its position."""
+        await self._processors.stop_processor(self.id_of(subscription))
+
+    async def destroy(self, subscription: Subscription) -> None:
+        await self._processors.destroy(self.id_of(subscription))
+
+    # Showing
+
+    async def items(self, caller: Caller) -> Sequence[Item]:
+        """GET PROCESSORS: an operator's: all; else those of the caller's subscriptions."""
+        found = []
+        for id in sorted(self._processors.ids()):
+            item = await self._item(caller, id)
+            if item is not None:
+                found.append(item)
+        return found
+
+    async def item(self, caller: Caller, id: str) -> Item:
+        """DESCRIBE PROCESSOR; the second leg answers to the copy's name too.  Raises `NoSuch`."""
+        item = await self._item(caller, id)
+        if item is None:
+            raise NoSuch("processor", id)
+        return item
+
+    async def _item(self, caller: Caller, id: str) -> Item | None:
+        status = self._processors.status(id)
+        subscription = await self.find(id)
+        if status is None or subscription is None:
+            return None
+        source = await self._store.flow(subscription.flow)
+        principals = caller.principals
+        owned = subscription.side is Side.PROVIDER and source is not None and source.owner in principals
+        if not (caller.operator or owned or subscription.principal in principals):
+            return None
+        if subscription.side is Side.PROVIDER:
+            ends = subscription.flow, subscription.copy
+        else:
+            ends = subscription.copy, subscription.local
+        return views.processor_item(status, [ends[0]], [ends[1]])
+
+
+def foreign_end(credential: Credential) -> ProcessorEnd:
+    """A copy at another participant's broker.  Raises `NotOffered` for a kind of broker that we cannot read."""
+    if credential.kind != "kafka":
+        raise NotOffered(f"Not offered: copies on brokers of type {credential.kind[:32]}")
+    access = Access(
+        servers=credential.servers,
+        security=credential.security,
+        mechanism=credential.mechanism,
+        username=credential.username,
+        password=credential.password,
+        trust=_pem(credential.trust),
+    )
+    return ProcessorEnd(access, credential.name, credential.name, foreign=True)
+
+
+def _pem(trust: str) -> str:
+    if trust in ("", "system"):
+        return ""
+    try:
+        certificate = load_der_x509_certificate(base64.b64decode(trust, validate=True))
+    except ValueError:
+        raise NotOffered("Not offered: what the copy's agent gave as trust is no certificate") from None
+    return certificate.public_bytes(Encoding.PEM).decode("ascii")

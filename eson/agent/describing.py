@@ -1,0 +1,164 @@
+"""DESCRIBE."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from eson.agent import views
+from eson.agent.access import Access
+from eson.agent.carriers import Carriers
+from eson.agent.hosting import Hosting
+from eson.agent.settings import shown
+from eson.brokers.port import Broker
+from eson.errors import NoSuch
+from eson.fnap.core.commands import Describe, DescribedKind
+from eson.fnap.core.replies import Description, Value
+from eson.model.flows import Flow
+from eson.model.principals import Caller
+from eson.model.subscriptions import Side, Subscription
+from eson.names.port import Names
+from eson.store.port import Store
+
+
+class Lineages(Protocol):
+    async def of_copy(self, subscription: Subscription) -> tuple[str, ...]: ...
+
+
+class Leases(Protocol):
+    async def renew(self, caller: Caller, subscription: Subscription) -> Subscription: ...
+
+
+class Descriptions:
+    def __init__(
+        self,
+        store: Store,
+        hosting: Hosting,
+        access: Access,
+        brokers: Mapping[str, Broker],
+        names: Names,
+        carriers: Carriers,
+        lineages: Lineages,
+        leases: Leases,
+    ) -> None:
+        self._store = store
+        self._hosting = hosting
+        self._access = access
+        self._brokers = brokers
+        self._names = names
+        self._carriers = carriers
+        self._lineages = lineages
+        self._leases = leases
+        self._kinds: Mapping[DescribedKind, Callable[[Caller, str], Awaitable[Description]]] = {
+            "FLOW": self._flow,
+            "NAMESPACE": self._namespace,
+            "NAMESERVER": self._nameserver,
+            "BROKER": self._broker,
+            "AGENT": self._agent,
+            "PROCESSOR": self._processor,
+        }
+
+    async def describe(self, caller: Caller, command: Describe) -> Description:
+        return await self._kinds[command.kind](caller, command.name)
+
+    async def _flow(self, caller: Caller, name: str) -> Description:
+        gone = await self._without_flow(caller, name)
+        if gone is not None:
+            return gone
+        found = await self._access.flow(caller, name)
+        item = dict(
+            await views.flow_item(
+                found.flow, self._brokers[found.flow.broker], self._hosting.participant.agent
+            )
+        )
+        if found.subscription is not None:
+            subscription = await self._leases.renew(caller, found.subscription)
+            item.update(await self._of_copy(subscription))
+        return Description(item, views.text_keys(found.flow))
+
+    async def _of_copy(self, subscription: Subscription) -> Mapping[str, Value]:
+        values = dict(views.copy_values(subscription, self._carriers.status(subscription)))
+        lineage = ",".join(await self._lineages.of_copy(subscription))
+        return {**values, "lineage": lineage} if lineage else values
+
+    async def _without_flow(self, caller: Caller, name: str) -> Description | None:
+        """A copy that is only reserved, has ended, or lies at another participant: described from its record."""
+        if await self._store.flow(name) is not None:
+            return None
+        for side in Side:
+            record = await self._store.subscription(side, name)
+            if record is not None and record.copy and await self._concerns(caller, record):
+                values = dict(views.copy_values(record, self._carriers.status(record)))
+                if side is Side.SUBSCRIBER:
+                    values["provider-state"] = record.remote_state or "unknown"
+                return Description({"flow": record.copy, **shown(views.COPY_KEYS, values)})
+        return None
+
+    async def _concerns(self, caller: Caller, record: Subscription) -> bool:
+        if caller.operator or record.principal in caller.principals:
+            return True
+        source = await self._store.flow(record.flow) if record.side is Side.PROVIDER else None
+        return source is not None and source.owner in caller.principals
+
+    async def _namespace(self, caller: Caller, name: str) -> Description:
+        namespace = self._hosting.namespace(name)
+        values: dict[str, Value] = {
+            "namespace": namespace.name,
+            "broker": namespace.broker,
+            "copies": namespace.copies,
+            "public": namespace.public,
+            "private": namespace.private,
+            "agent": self._hosting.participant.agent,
+            "flows": await self._count(caller, namespace.name),
+        }
+        return Description(
+            shown(("namespace", "broker", "copies", "public", "private", "agent", "flows"), values)
+        )
+
+    async def _count(self, caller: Caller, namespace: str) -> int:
+        number, after = 0, ""
+        while True:
+            chunk = await self._store.flows(namespace, after)
+            number += sum(1 for flow in chunk if self._counts(caller, flow, namespace))
+            if len(chunk) < 1000:
+                return number
+            after = chunk[-1].name
+
+    def _counts(self, caller: Caller, flow: Flow, namespace: str) -> bool:
+        return flow.namespace == namespace and self._access.sees(caller, flow)
+
+    async def _agent(self, caller: Caller, name: str) -> Description:
+        """Of the agent's own name, or of a namespace that it serves."""
+        participant = self._hosting.participant
+        if name not in (participant.agent, participant.domain) and self._hosting.find(name) is None:
+            raise NoSuch("agent", name)
+        return Description(views.agent_item(participant))
+
+    async def _nameserver(self, caller: Caller, name: str) -> Description:
+        for one in self._hosting.participant.nameservers:
+            if one.name == name:
+                zones = list(self._names.zones())
+                serial = self._names.serial(zones[0]) if zones else 0
+                return Description(
+                    {
+                        "nameserver": one.name,
+                        "host": one.host,
+                        "kind": one.kind,
+                        "zones": ",".join(zones),
+                        "serial": serial,
+                    }
+                )
+        raise NoSuch("nameserver", name)
+
+    async def _broker(self, caller: Caller, name: str) -> Description:
+        """By its name in the configuration, or by the host name of one of its servers."""
+        for broker in self._brokers.values():
+            if broker.name == name:
+                return Description(await views.broker_item(broker))
+        for broker in self._brokers.values():
+            if any(server.host == name for server in await broker.servers()):
+                return Description(await views.broker_item(broker))
+        raise NoSuch("broker", name)
+
+    async def _processor(self, caller: Caller, id: str) -> Description:
+        return Description(await self._carriers.item(caller, id))

@@ -1,0 +1,258 @@
+"""CREATE, UPDATE and DELETE FLOW."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from eson.agent.access import Access, Found, require_create
+from eson.agent.audit import Audit
+from eson.agent.hosting import Hosting, Limits
+from eson.agent.locks import Locks
+from eson.agent.parts import Parts
+from eson.agent.ports import Clock
+from eson.agent.settings import flow_settings
+from eson.errors import Conflict, EsonError, LimitReached, NameNotAllowed, NotSupported, TryLater
+from eson.fnap.core.commands import CreateFlow, DeleteFlow, UpdateFlow
+from eson.fnap.core.replies import Ok
+from eson.model.flows import Flow, Namespace, Visibility
+from eson.model.names import canonical_flow, parent
+from eson.model.principals import Caller, Principal
+from eson.model.subscriptions import Reason, Side, Subscription
+from eson.store.port import DropCredential, DropFlow, DropIntention, PutFlow, PutIntention, Store
+from eson.store.records import Intention
+
+CREATE = "create-flow"
+UPDATE = "update-flow"
+DELETE = "delete-flow"
+
+_log = Logger()
+
+
+class Endings(Protocol):
+    """What ends subscriptions, as far as flows need it."""
+
+    async def end_copy(self, copy: str, reason: Reason, actor: Principal | str) -> None: ...
+
+    async def end_local(self, subscription: Subscription, actor: Principal | str) -> None: ...
+
+
+class Flows:
+    def __init__(
+        self,
+        store: Store,
+        hosting: Hosting,
+        access: Access,
+        parts: Parts,
+        endings: Endings,
+        locks: Locks,
+        audit: Audit,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._store = store
+        self._hosting = hosting
+        self._access = access
+        self._parts = parts
+        self._endings = endings
+        self._locks = locks
+        self._audit = audit
+        self._clock = clock
+        self._limits = limits
+
+    # CREATE
+
+    async def create(self, caller: Caller, command: CreateFlow) -> Ok:
+        """Raises `NotHosted`, `NotAllowed` before existence is looked at, `NameNotAllowed`, `Conflict`, `TryLater`."""
+        name = canonical_flow(command.flow)
+        namespace = self._hosting.namespace_of(name)
+        require_create(caller, namespace)
+        settings = flow_settings(command.pairs)
+        with self._locks.hold(name):
+            await self.check_name(name)
+            if not caller.operator:
+                await self._check_limit(caller.principal)
+            await self.make(self.plan(name, namespace, caller.principal, **settings), caller.principal)
+        return Ok(name)
+
+    def plan(self, name: str, namespace: Namespace, owner: Principal, **settings: object) -> Flow:
+        """The flow as it shall be, with the namespace's defaults."""
+        flow = Flow(
+            name=name,
+            namespace=namespace.name,
+            broker=namespace.broker,
+            topic=self._parts.queue_name(name, namespace.broker),
+            owner=owner,
+            created=self._clock.now(),
+            visibility=namespace.visibility,
+        )
+        return replace(flow, **settings)  # type: ignore[arg-type]  # keys come from settings.flow_settings
+
+    async def check_name(self, name: str) -> None:
+        """Raises `Conflict` if it exists, `NameNotAllowed` directly below or directly above another flow."""
+        if await self._store.flow(name) is not None or self._hosting.find(name) is not None:
+            raise Conflict(f"{name} exists")
+        if await self._store.flow(parent(name)) is not None:
+            raise NameNotAllowed(f"{name} lies directly below the flow {parent(name)}")
+        below = await self._store.flow_directly_below(name)
+        if below is not None:
+            raise NameNotAllowed(f"{name} lies directly above the flow {below.name}")
+
+    async def _check_limit(self, owner: Principal) -> None:
+        if await self._store.count_flows(owner) >= self._limits.flows_per_account:
+            raise LimitReached("flows per account")
+
+    async def make(self, flow: Flow, actor: Principal) -> Flow:
+        """Makes queue and records and remembers the flow.  Whoever calls holds its lock.  Raises `TryLater`, `Conflict`."""
+        left = await self._store.intention(flow.name)
+        if left is not None and left.kind == DELETE:
+            await self.finish_delete(left)
+            left = None
+        queue = await self._parts.find_queue(flow)
+        # a queue that was there before us is never removed when the rest fails
+        existed = queue is not None if left is None else bool(left.data["existed"])
+        if existed and queue is not None and "partitions" not in flow.settings:
+            flow = replace(flow, partitions=queue.partitions)
+        data = {"broker": flow.broker, "topic": flow.topic, "existed": existed}
+        intention = Intention(CREATE, flow.name, self._clock.now(), data)
+        await self._store.apply(PutIntention(intention))
+        try:
+            await self._parts.make_queue(flow)
+            await self._parts.publish(flow)
+            note = self._audit.note(actor, "create flow", flow.name)
+            await self._store.apply(PutFlow(flow), DropIntention(flow.name), note)
+        except EsonError:
+            await self._try(self.undo_create(intention))
+            raise
+        return flow
+
+    async def undo_create(self, intention: Intention) -> None:
+        """Removes what a CREATE that did not end may have made.  Raises `TryLater`."""
+        if await self._store.flow(intention.object) is None:
+            await self._parts.withdraw(intention.object)
+            if not intention.data["existed"]:
+                await self._parts.broker(intention.data["broker"]).delete_queue(intention.data["topic"])
+        await self._store.apply(DropIntention(intention.object))
+
+    # UPDATE
+
+    async def update(self, caller: Caller, command: UpdateFlow) -> Ok:
+        settings = flow_settings(command.pairs)
+        found = await self._access.flow(caller, command.flow, "administer")
+        old = found.flow
+        if old.copy_of:
+            raise NotSupported("a copy is not changed")
+        with self._locks.hold(old.name):
+            flow = replace(old, **{**settings, "settings": old.settings | settings["settings"]})
+            if flow.partitions < old.partitions:
+                raise NotSupported("a flow cannot have fewer partitions than it has")
+            intention = Intention(UPDATE, old.name, self._clock.now())
+            await self._store.apply(PutIntention(intention))
+            try:
+                await self._change_queue(old, flow)
+                await self._parts.publish(flow)
+                note = self._audit.note(caller.principal, "update flow", old.name, _changes(command))
+                await self._store.apply(PutFlow(flow), DropIntention(old.name), note)
+            except EsonError:
+                await self._try(self.settle_update(intention))
+                raise
+            await self._end_anonymous(flow, caller)
+        return Ok(old.name)
+
+    async def settle_update(self, intention: Intention) -> None:
+        """After an UPDATE that did not end: the queue and the records follow what is stored.  Raises `TryLater`."""
+        flow = await self._store.flow(intention.object)
+        if flow is not None:
+            queue = await self._parts.find_queue(flow)
+            if queue is not None:
+                await self._parts.broker(flow.broker).update_queue(
+                    flow.topic, flow.retention_ms, flow.retention_bytes
+                )
+                # partitions are never taken away
+                flow = replace(flow, partitions=max(flow.partitions, queue.partitions))
+            await self._parts.publish(flow)
+            await self._store.apply(PutFlow(flow))
+        await self._store.apply(DropIntention(intention.object))
+
+    async def _change_queue(self, old: Flow, flow: Flow) -> None:
+        broker = self._parts.broker(flow.broker)
+        if (flow.retention_ms, flow.retention_bytes) != (old.retention_ms, old.retention_bytes):
+            await broker.update_queue(flow.topic, flow.retention_ms, flow.retention_bytes)
+        if flow.partitions != old.partitions:
+            await broker.add_partitions(flow.topic, flow.partitions)
+
+    async def _end_anonymous(self, flow: Flow, caller: Caller) -> None:
+        if flow.visibility is Visibility.PUBLIC:
+            return
+        for one in await self._store.subscriptions(Side.PROVIDER, flow=flow.name):
+            if one.principal.kind == "anonymous":
+                await self._endings.end_copy(one.id, Reason.REVOKED, caller.principal)
+
+    # DELETE
+
+    async def delete(self, caller: Caller, command: DeleteFlow) -> Ok:
+        """Raises `Conflict` while there are subscribers, unless forced: then each is ended first."""
+        found = await self._access.flow(caller, command.flow, "administer")
+        await self.remove(found, command.force, caller.principal)
+        return Ok(found.flow.name)
+
+    async def remove(self, found: Found, force: bool, actor: Principal) -> None:
+        flow = found.flow
+        if flow.copy_of:
+            await self._endings.end_copy(flow.name, Reason.REMOVED, actor)
+            return
+        with self._locks.hold(flow.name):
+            subscribers = await self._store.subscriptions(Side.PROVIDER, flow=flow.name)
+            if subscribers and not force:
+                raise Conflict(f"{flow.name} has subscribers: {len(subscribers)}")
+            for one in subscribers:
+                await self._endings.end_copy(one.id, Reason.FLOW_DELETED, actor)
+            for one in await self._store.subscriptions(Side.SUBSCRIBER, local=flow.name):
+                await self._endings.end_local(one, actor)
+            intention = Intention(
+                DELETE,
+                flow.name,
+                self._clock.now(),
+                {"broker": flow.broker, "topic": flow.topic, "actor": str(actor)},
+            )
+            await self._store.apply(PutIntention(intention))
+            try:
+                await self._cut_off(intention)
+            except TryLater:
+                await self._store.apply(DropIntention(flow.name))
+                raise
+            # the events are gone: from here on it can only be finished, by the reconciler if not now
+            await self._try(self._forget(intention))
+
+    async def finish_delete(self, intention: Intention) -> None:
+        """Goes on with a DELETE from its first step to its last.  Raises `TryLater`."""
+        await self._cut_off(intention)
+        await self._forget(intention)
+
+    async def _cut_off(self, intention: Intention) -> None:
+        broker, topic = intention.data["broker"], intention.data["topic"]
+        await self._parts.shut_out(broker, intention.object)
+        await self._parts.broker(broker).delete_queue(topic)
+
+    async def _forget(self, intention: Intention) -> None:
+        await self._parts.withdraw(intention.object)
+        await self._store.apply(
+            DropFlow(intention.object),
+            DropCredential(Side.PROVIDER, intention.object),
+            DropIntention(intention.object),
+            self._audit.note(intention.data["actor"], "delete flow", intention.object),
+        )
+
+    @staticmethod
+    async def _try(step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except TryLater as error:
+            _log.warn("left to the reconciler: {reason}", reason=error.text, context=error.context)
+
+
+def _changes(command: UpdateFlow) -> str:
+    return " ".join(f"{key}={value}" for key, value in command.pairs)

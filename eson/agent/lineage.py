@@ -1,0 +1,38 @@
+"""Which flows a flow's events come from, as far as anybody told us (interface section 7, "Visibility")."""
+
+from __future__ import annotations
+
+from eson.errors import Conflict
+from eson.model.flows import ancestry_mark
+from eson.model.subscriptions import Side, Subscription
+from eson.store.port import Store
+
+MAX_MARKS = 16
+
+
+class Lineages:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def of(self, flow: str) -> tuple[str, ...]:
+        """Marks of the flow itself and of its ancestors, nearest first, at most 16."""
+        marks = [ancestry_mark(flow)]
+        for source in await self._store.subscriptions(Side.SUBSCRIBER, local=flow):
+            marks += source.lineage or (ancestry_mark(source.flow),)
+        return tuple(dict.fromkeys(marks))[:MAX_MARKS]
+
+    async def of_copy(self, subscription: Subscription) -> tuple[str, ...]:
+        return await self.of(subscription.flow)
+
+    async def known(self, flow: str) -> tuple[str, ...]:
+        """What our own records say of the lineage of a flow, hosted here or elsewhere."""
+        marks = list(await self.of(flow))
+        for one in await self._store.subscriptions(Side.SUBSCRIBER, flow=flow):
+            marks += one.lineage
+        return tuple(dict.fromkeys(marks))
+
+    @staticmethod
+    def check(local: str, lineage: tuple[str, ...]) -> None:
+        """Raises `Conflict` if events would come back to the flow that they came from."""
+        if ancestry_mark(local) in lineage:
+            raise Conflict(f"{local} is among the sources of that flow: a loop would be closed")

@@ -1,0 +1,225 @@
+"""Flows, subscriptions, processors and the rest as items with the keys of interface section 6, in that order."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+
+from eson.agent.hosting import Participant
+from eson.agent.parts import client_servers, issues_credentials, protocol
+from eson.agent.ports import Credential
+from eson.agent.settings import format_retention, shown
+from eson.brokers.port import Broker, Capability
+from eson.fnap.core.replies import Item, Value
+from eson.model.flows import Flow
+from eson.model.positions import format_time
+from eson.model.subscriptions import Side, State, Subscription
+from eson.processors.port import ProcessorStatus
+
+BASE_KEYS = ("flow", "type", "topic", "server", "security")
+SET_KEYS = ("visibility", "description", "partitions", "retention", "mode")
+FLOW_KEYS = (*BASE_KEYS, "agent", "namespace", "owner", *SET_KEYS, "guarantee", "created")
+COPY_KEYS = (
+    "copy-of", "principal", "state", "reason", "provider-state", "since", "start", "lag", "last-event", "rate",
+    "lineage",
+)  # fmt: skip
+SUBSCRIPTION_KEYS = (
+    "subscription", "flow", "copy", "local", "principal", "state", "reason", "actor", "since", "start", "lag", "rate",
+    "last-event", "token",
+)  # fmt: skip
+SUBSCRIBER_KEYS = ("subscriber", "flow", "principal", "state", "reason", "since", "lag", "rate", "expires")
+PROCESSOR_KEYS = (
+    "processor", "kind", "source", "destination", "state", "pid", "since", "restarts", "lag", "rate", "last-event",
+    "error",
+)  # fmt: skip
+CREDENTIAL_KEYS = (
+    "copy", "flow", "type", "server", "security", "mechanism", "username", "password", "group", "trust", "expires",
+)  # fmt: skip
+
+
+def guarantee(broker: Broker) -> str:
+    return "exactly-once" if Capability.EXACTLY_ONCE in broker.capabilities else "at-least-once"
+
+
+async def flow_item(flow: Flow, broker: Broker, agent: str) -> Item:
+    """DESCRIBE FLOW, without what only a copy has."""
+    security = broker.client_security()
+    values: dict[str, Value] = {
+        "flow": flow.name,
+        "type": protocol(broker),
+        "topic": flow.topic,
+        "server": [str(server) for server in await client_servers(broker)],
+        "security": "" if security == "plaintext" else security,
+        "agent": agent,
+        "namespace": flow.namespace,
+        "owner": str(flow.owner),
+        "visibility": flow.visibility.value,
+        "description": flow.description,
+        "partitions": flow.partitions,
+        "retention": format_retention(flow.retention_ms, flow.retention_bytes),
+        "mode": flow.mode,
+        "guarantee": guarantee(broker),
+        "created": format_time(flow.created),
+    }
+    return shown(FLOW_KEYS, values)
+
+
+def text_keys(flow: Flow) -> frozenset[str]:
+    """What TEXT shows of a flow: the draft's four lines, `security`, what somebody set, and all that a copy has."""
+    extra = COPY_KEYS if flow.copy_of else ()
+    return frozenset({*BASE_KEYS, *extra} | (flow.settings & set(SET_KEYS)))
+
+
+def _progress(status: ProcessorStatus | None) -> dict[str, Value]:
+    if status is None:
+        return {}
+    values: dict[str, Value] = {}
+    if status.lag is not None:
+        values["lag"] = status.lag
+    if status.rate is not None:
+        values["rate"] = round(status.rate, 1)
+    if status.last_event is not None:
+        values["last-event"] = format_time(status.last_event)
+    return values
+
+
+def _start(subscription: Subscription) -> str:
+    return ",".join(f"{partition}:{offset}" for partition, offset in subscription.start)
+
+
+def copy_values(subscription: Subscription, status: ProcessorStatus | None) -> Mapping[str, Value]:
+    """What DESCRIBE FLOW adds for a copy."""
+    return shown(
+        COPY_KEYS,
+        {
+            "copy-of": subscription.flow,
+            "principal": str(subscription.principal),
+            "state": subscription.state.value,
+            "reason": subscription.reason,
+            "provider-state": subscription.state.value,
+            "since": format_time(subscription.since),
+            "start": _start(subscription),
+            "lineage": ",".join(subscription.lineage),
+            **_progress(status),
+        },
+    )
+
+
+def subscription_item(subscription: Subscription, status: ProcessorStatus | None, own: bool) -> Item:
+    """GET SUBSCRIPTIONS; `own`: asked by its own principal, who may see the token that it was made with."""
+    ended = subscription.state is State.ENDED
+    return shown(
+        SUBSCRIPTION_KEYS,
+        {
+            "subscription": subscription.id,
+            "flow": subscription.flow,
+            "copy": subscription.copy,
+            "local": subscription.local,
+            "principal": str(subscription.principal),
+            "state": subscription.state.value,
+            "reason": subscription.reason,
+            "actor": subscription.actor,
+            "since": format_time(subscription.since),
+            "start": _start(subscription) or subscription.position,
+            "token": subscription.token if own and subscription.side is Side.PROVIDER else "",
+            **({} if ended else _progress(status)),
+        },
+    )
+
+
+def subscriber_item(
+    subscription: Subscription, status: ProcessorStatus | None, lease: timedelta | None
+) -> Item:
+    """GET SUBSCRIBERS; `lease` is None for those that need not renew."""
+    renewed = subscription.renewed
+    expires = format_time(renewed + lease) if renewed is not None and lease is not None else ""
+    return shown(
+        SUBSCRIBER_KEYS,
+        {
+            "subscriber": subscription.copy,
+            "flow": subscription.flow,
+            "principal": str(subscription.principal),
+            "state": subscription.state.value,
+            "reason": subscription.reason,
+            "since": format_time(subscription.since),
+            **_progress(status),
+            "expires": expires,
+        },
+    )
+
+
+def processor_item(status: ProcessorStatus, sources: Sequence[str], destinations: Sequence[str]) -> Item:
+    return shown(
+        PROCESSOR_KEYS,
+        {
+            "processor": status.id,
+            "kind": status.kind,
+            "source": list(sources),
+            "destination": list(destinations),
+            "state": status.state,
+            "pid": status.pid,
+            "since": "" if status.since is None else format_time(status.since),
+            "restarts": status.restarts,
+            **_progress(status),
+            "error": status.last_error,
+        },
+    )
+
+
+async def broker_item(broker: Broker) -> Item:
+    return {
+        "broker": broker.name,
+        "type": protocol(broker),
+        "kind": broker.kind,
+        "server": [str(server) for server in await client_servers(broker)],
+        "issues-credentials": "yes" if issues_credentials(broker) else "no",
+        "guarantee": guarantee(broker),
+    }
+
+
+def credential_item(credential: Credential, copy: bool) -> Item:
+    return shown(
+        CREDENTIAL_KEYS,
+        {
+            "copy" if copy else "flow": credential.name,
+            "type": credential.kind,
+            "server": [str(server) for server in credential.servers],
+            "security": credential.security,
+            "mechanism": credential.mechanism,
+            "username": credential.username,
+            "password": credential.password,
+            "group": credential.group,
+            "trust": credential.trust,
+            "expires": "" if credential.expires is None else format_time(credential.expires),
+        },
+    )
+
+
+def agent_item(participant: Participant) -> Item:
+    return shown(
+        ("agent", "participant", "address", "port", "tls"),
+        {
+            "agent": participant.agent,
+            "participant": participant.domain,
+            "address": ",".join(participant.addresses),
+            "port": participant.port,
+            "tls": "yes" if participant.tls else "no",
+        },
+    )
+
+
+def scalars(item: Item) -> Item:
+    """An item without its lists, for GET."""
+    return {key: value for key, value in item.items() if isinstance(value, str | int | float)}
+
+
+def trust_of(pem: str) -> str:
+    """What GET CREDENTIAL says in `trust`: `system`, or base64 of the CA certificate's DER."""
+    if not pem:
+        return "system"
+    certificate = load_pem_x509_certificate(pem.encode("ascii"))
+    return base64.b64encode(certificate.public_bytes(Encoding.DER)).decode("ascii")

@@ -1,0 +1,1 @@
+"""`eson.yaml` as a frozen value, all faults at once."""

@@ -1,0 +1,1 @@
+"""The protocol on sockets: shells around the pure sessions."""

@@ -1,0 +1,1 @@
+"""The name service (FNS): records of flows, authoritative answers, server, resolver, discovery."""

@@ -1,0 +1,1 @@
+"""Processors (FP): the conversation with the agent, the supervisor, the child that carries events."""

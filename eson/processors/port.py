@@ -1,0 +1,86 @@
+"""The port to the supervisor of processors: what the agent orders, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from eson.brokers.port import Access
+
+
+@dataclass(frozen=True)
+class ProcessorEnd:
+    """One end of a processor: a queue at a broker.  `foreign`: its address came from another participant."""
+
+    access: Access
+    queue: str
+    flow: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessorOrder:
+    """What a processor shall do.  `id` names its journal too; `start`: partition → source offset, fixed by the agent."""
+
+    id: str
+    kind: Literal["bridge", "collector", "distributor", "signal"]
+    sources: tuple[ProcessorEnd, ...]
+    destinations: tuple[ProcessorEnd, ...]
+    start: Mapping[int, int] | Literal["beginning", "now"] = "beginning"
+    records_per_second: int | None = None
+    bytes_per_second: int | None = None
+
+
+@dataclass(frozen=True)
+class ProcessorStatus:
+    """What a processor last said.  `lag` in records; `rate` in records a second; times are aware UTC."""
+
+    id: str
+    kind: str
+    state: Literal["starting", "running", "paused", "unreachable", "failing", "stopped"]
+    pid: int | None = None
+    since: datetime | None = None
+    restarts: int = 0
+    lag: int | None = None
+    rate: float | None = None
+    last_event: datetime | None = None
+    last_error: str = ""
+    login_refused: bool = False
+    gaps: Sequence[tuple[int, int, int]] = ()
+    """(partition, first, last missing offset) seen since the processor was created."""
+
+
+class Processors(Protocol):
+    """The supervisor of processors."""
+
+    async def create(self, order: ProcessorOrder) -> None:
+        """Starts it and waits until it is ready (positions known, both ends reached).  Idempotent for the same id.
+
+        Raises `TryLater` if it is not ready within its deadline; it goes on trying all the same.
+        """
+
+    async def update(self, order: ProcessorOrder) -> None: ...
+
+    async def pause(self, id: str) -> None: ...
+
+    async def resume(self, id: str) -> None: ...
+
+    async def stop_processor(self, id: str) -> None:
+        """Ends the process and keeps its journal, hence its position."""
+
+    async def destroy(self, id: str) -> None:
+        """Ends it and removes its journal.  Idempotent."""
+
+    def status(self, id: str) -> ProcessorStatus | None: ...
+
+    def ids(self) -> Sequence[str]:
+        """All processors that run or shall run."""
+
+    def listen(self, changed: Callable[[ProcessorStatus], None]) -> None:
+        """Calls `changed` at each change of state, never for mere progress."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
