@@ -39,7 +39,8 @@ bench: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-test
 	@$(BIN)/python -m pip install -q -e '.[docs]'
-	@$(BIN)/mkdocs build --strict
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
