@@ -7,6 +7,9 @@ from collections.abc import Generator
 
 import pytest
 
+# fixtures of real servers, known to every test; nothing starts before a test asks for it
+pytest_plugins = ["servers.kafka"]
+
 STRICT = bool(os.environ.get("CI"))
 
 
