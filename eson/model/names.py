@@ -26,7 +26,7 @@ _REST = _FIRST + "0123456789"
 def canonical(name: str, limit: int = MAX_FQDN) -> str:
     """The canonical form of an FQDN of at least two labels.  Raises `NameNotAllowed`."""
     text = name.lower().removesuffix(".")
-    if not text or len(text) > limit or not text.isascii():
+    if not text or len(text) > limit or not name.isascii():
         raise NameNotAllowed(f"{shown(name)} must be ASCII of 1 to {limit} octets")
     labels = text.split(".")
     if len(labels) < 2:
@@ -39,10 +39,10 @@ def canonical(name: str, limit: int = MAX_FQDN) -> str:
     return text
 
 
-def canonical_flow(name: str) -> str:
+def canonical_flow(name: str, limit: int = MAX_FLOW) -> str:
     """The canonical form of a flow's name, `flow://` removed; at most 227 octets.  Raises `NameNotAllowed`."""
     bare = name[len(SCHEME) :] if name[: len(SCHEME)].lower() == SCHEME else name
-    return canonical(bare, MAX_FLOW)
+    return canonical(bare, limit)
 
 
 def shown(name: str) -> str:

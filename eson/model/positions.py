@@ -79,7 +79,7 @@ def parse_time(text: str) -> datetime:
 
 def parse_position(text: str) -> Position:
     """The position that `text` names.  Raises `Usage`."""
-    word = text.upper()
+    word = text.upper() if text.isascii() else text
     if word == "BEGINNING":
         return Beginning()
     if word == "NOW":

@@ -1,37 +1,30 @@
-"""CloudEvents SQL: predicates over the attributes of one event (CloudEvents SQL Expression Language 1.0.0).
-
-`compile_expression` turns text into a value that can be evaluated; nothing of the text is ever run as code.  Evaluation
-stops at the first error (the specification's fail-fast mode): every enclosing operator then has the zero value of
-its type.  Operators of equal precedence are evaluated from left to right (section 3.6).
-"""
+"""From the text of an expression to a tree of operators, by recursive descent (CESQL 1.0.0 sections 2 and 3.6)."""
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
-from eson.model.cesql_functions import FUNCTIONS, call, has_function
-from eson.model.cesql_like import matcher
+from eson.model.cesql.functions import FUNCTIONS, call, has_function
+from eson.model.cesql.like import matcher
+from eson.model.cesql.operators import LOGIC, Node, arithmetic, attribute, bounded, equality, guard, order
+from eson.model.cesql.values import MAX_INTEGER, MIN_INTEGER, CesqlError, Kind, Value, cast
 from eson.model.cesql_values import (
     MAX_INTEGER,
     MIN_INTEGER,
     CesqlError,
-    EvaluationFailed,
     Kind,
     Value,
     cast,
-    zero,
 )
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 64
 MAX_TOKENS = 400
 """An operator takes two frames of the stack when it is evaluated."""
-
-Node = Callable[[Mapping[str, Value]], Value]
 
 _TOKEN = re.compile(
     r"""[ \t\r\n]*(?:
@@ -43,33 +36,6 @@ _TOKEN = re.compile(
 )
 _KEYWORDS = frozenset({"AND", "OR", "XOR", "NOT", "LIKE", "EXISTS", "IN", "TRUE", "FALSE"})
 _REQUIRED = frozenset({"id", "source", "specversion", "type"})
-
-
-@dataclass(frozen=True)
-class Expression:
-    """A compiled expression."""
-
-    text: str
-    _root: Node = field(repr=False)
-
-    def evaluate(self, attributes: Mapping[str, Value]) -> tuple[Value, CesqlError | None]:
-        """The value, and the error that stopped the evaluation, if any.  Never raises."""
-        try:
-            return self._root(attributes), None
-        except EvaluationFailed as failed:
-            return failed.value, failed.error
-
-    def holds(self, attributes: Mapping[str, Value]) -> bool:
-        """Whether an event passes: the value is *true* and there was no error (section 1.2)."""
-        value, error = self.evaluate(attributes)
-        return value is True and error is None
-
-
-def compile_expression(text: str) -> Expression:
-    """Raises `CesqlError` (parse, missingFunction) with a text that says what is wrong and where."""
-    if len(text) > MAX_LENGTH:
-        raise CesqlError("parse", f"is longer than {MAX_LENGTH} characters")
-    return Expression(text, _Parser(_tokens(text)).whole())
 
 
 class _Sort(enum.Enum):
@@ -162,7 +128,7 @@ class _Parser:
             self._fail(f"is nested more than {MAX_DEPTH} deep")
         left = self._comparison()
         while word := self._accept_keyword("AND", "OR", "XOR"):
-            left = _LOGIC[word](left, self._comparison())
+            left = LOGIC[word](left, self._comparison())
         self._depth -= 1
         return left
 
@@ -170,19 +136,19 @@ class _Parser:
         left = self._sum()
         while sign := self._accept("=", "!=", "<>", ">=", "<=", ">", "<"):
             right = self._sum()
-            left = _equality(left, right, sign) if sign in ("=", "!=", "<>") else _order(left, right, sign)
+            left = equality(left, right, sign) if sign in ("=", "!=", "<>") else order(left, right, sign)
         return left
 
     def _sum(self) -> Node:
         left = self._product()
         while sign := self._accept("+", "-"):
-            left = _arithmetic(left, self._product(), sign)
+            left = arithmetic(left, self._product(), sign)
         return left
 
     def _product(self) -> Node:
         left = self._predicate()
         while sign := self._accept("*", "/", "%"):
-            left = _arithmetic(left, self._predicate(), sign)
+            left = arithmetic(left, self._predicate(), sign)
         return left
 
     def _predicate(self) -> Node:
@@ -202,7 +168,7 @@ class _Parser:
         if self._now.sort is not _Sort.STRING:
             self._fail("LIKE needs a pattern in quotation marks")
         matches = matcher(_unquoted(self._take().text))
-        return _guard(Kind.BOOLEAN, lambda event: matches(str(cast(left(event), Kind.STRING))) is not negated)
+        return guard(Kind.BOOLEAN, lambda event: matches(str(cast(left(event), Kind.STRING))) is not negated)
 
     def _in(self, left: Node, negated: bool) -> Node:
         self._expect("(")
@@ -213,7 +179,7 @@ class _Parser:
             kind = Kind.of(value)
             return any(cast(one(event), kind) == value for one in elements) is not negated
 
-        return _guard(Kind.BOOLEAN, within)
+        return guard(Kind.BOOLEAN, within)
 
     def _list(self) -> list[Node]:
         found = [self._logic()]
@@ -229,7 +195,7 @@ class _Parser:
         try:
             if self._accept_keyword("NOT"):
                 operand = self._unary()
-                return _guard(Kind.BOOLEAN, lambda event: not cast(operand(event), Kind.BOOLEAN))
+                return guard(Kind.BOOLEAN, lambda event: not cast(operand(event), Kind.BOOLEAN))
             if self._now.text in ("-", "+") and self._now.sort is _Sort.SIGN:
                 return self._signed()
             return self._atom()
@@ -245,7 +211,7 @@ class _Parser:
             self._at -= 1
             self._fail("a plus sign stands before an integer or between two values")
         operand = self._unary()
-        return _guard(Kind.INTEGER, lambda event: _bounded(-int(cast(operand(event), Kind.INTEGER))))
+        return guard(Kind.INTEGER, lambda event: bounded(-int(cast(operand(event), Kind.INTEGER))))
 
     def _integer(self, value: int) -> Node:
         if not MIN_INTEGER <= value <= MAX_INTEGER:
@@ -276,7 +242,7 @@ class _Parser:
         following = self._tokens[self._at + 1]
         if following.sort is _Sort.SIGN and following.text == "(":
             return self._function()
-        return _attribute(self._identifier())
+        return attribute(self._identifier())
 
     def _identifier(self) -> str:
         token = self._now
@@ -294,118 +260,10 @@ class _Parser:
                 "missingFunction", f"there is no function {name} with {len(arguments)} arguments: {known}"
             )
         kind = FUNCTIONS[name].result
-        return _guard(kind, lambda event: call(name, [one(event) for one in arguments]))
+        return guard(kind, lambda event: call(name, [one(event) for one in arguments]))
 
 
 def _unquoted(literal: str) -> str:
     """Only the quotation mark itself is escaped; other backslashes stand for themselves (LIKE needs them)."""
     mark = literal[0]
     return literal[1:-1].replace("\\" + mark, mark)
-
-
-def _guard(kind: Kind, node: Node) -> Node:
-    """`node`, with the zero value of `kind` if an operand of it failed (section 3.2)."""
-
-    def guarded(event: Mapping[str, Value]) -> Value:
-        try:
-            return node(event)
-        except EvaluationFailed as failed:
-            if failed.own:
-                failed.own = False
-                raise
-            raise EvaluationFailed(failed.error, zero(kind), own=False) from None
-
-    return guarded
-
-
-def _attribute(name: str) -> Node:
-    def value(event: Mapping[str, Value]) -> Value:
-        found = event.get(name)
-        if found is None:
-            raise EvaluationFailed(
-                CesqlError("missingAttribute", f"the event has no attribute {name}"), False, own=False
-            )
-        return found if isinstance(found, bool | int) else str(found)
-
-    return value
-
-
-def _and(left: Node, right: Node) -> Node:
-    return _guard(
-        Kind.BOOLEAN,
-        lambda event: bool(cast(left(event), Kind.BOOLEAN)) and bool(cast(right(event), Kind.BOOLEAN)),
-    )
-
-
-def _or(left: Node, right: Node) -> Node:
-    return _guard(
-        Kind.BOOLEAN,
-        lambda event: bool(cast(left(event), Kind.BOOLEAN)) or bool(cast(right(event), Kind.BOOLEAN)),
-    )
-
-
-def _xor(left: Node, right: Node) -> Node:
-    return _guard(
-        Kind.BOOLEAN, lambda event: cast(left(event), Kind.BOOLEAN) is not cast(right(event), Kind.BOOLEAN)
-    )
-
-
-_LOGIC: Mapping[str, Callable[[Node, Node], Node]] = {"AND": _and, "OR": _or, "XOR": _xor}
-
-
-def _equality(left: Node, right: Node, sign: str) -> Node:
-    wanted = sign == "="
-
-    def equal(event: Mapping[str, Value]) -> Value:
-        x, y = left(event), right(event)
-        return (cast(x, Kind.of(y)) == y) is wanted
-
-    return _guard(Kind.BOOLEAN, equal)
-
-
-_ORDERS: Mapping[str, Callable[[int, int], bool]] = {
-    "<": lambda x, y: x < y,
-    "<=": lambda x, y: x <= y,
-    ">": lambda x, y: x > y,
-    ">=": lambda x, y: x >= y,
-}
-
-
-def _order(left: Node, right: Node, sign: str) -> Node:
-    compare = _ORDERS[sign]
-    return _guard(
-        Kind.BOOLEAN,
-        lambda event: compare(int(cast(left(event), Kind.INTEGER)), int(cast(right(event), Kind.INTEGER))),
-    )
-
-
-def _bounded(value: int) -> int:
-    if MIN_INTEGER <= value <= MAX_INTEGER:
-        return value
-    raise EvaluationFailed(CesqlError("math", "the result does not fit 32 bits"), 0)
-
-
-def _divide(x: int, y: int) -> int:
-    if y == 0:
-        raise EvaluationFailed(CesqlError("math", "division by zero"), 0)
-    quotient = abs(x) // abs(y)
-    return quotient if (x < 0) == (y < 0) else -quotient
-
-
-_ARITHMETIC: Mapping[str, Callable[[int, int], int]] = {
-    "+": lambda x, y: x + y,
-    "-": lambda x, y: x - y,
-    "*": lambda x, y: x * y,
-    "/": _divide,
-    "%": lambda x, y: x - y * _divide(x, y),
-}
-
-
-def _arithmetic(left: Node, right: Node, sign: str) -> Node:
-    compute = _ARITHMETIC[sign]
-    return _guard(
-        Kind.INTEGER,
-        lambda event: _bounded(
-            compute(int(cast(left(event), Kind.INTEGER)), int(cast(right(event), Kind.INTEGER)))
-        ),
-    )
