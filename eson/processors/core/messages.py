@@ -1,0 +1,125 @@
+"""Orders as messages and back; no message is trusted to be complete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from eson.brokers.port import Access
+from eson.model.servers import Server
+from eson.processors.core import processor_pb2 as pb
+from eson.processors.port import ProcessorEnd, ProcessorOrder
+
+VERSION = 1
+SECURITIES = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+_KINDS = {"bridge": pb.BRIDGE, "collector": pb.COLLECTOR, "distributor": pb.DISTRIBUTOR, "signal": pb.SIGNAL}
+
+
+class OrderError(Exception):
+    """An order that no processor can follow; its text says why.  Retry: after the order was mended."""
+
+
+def create_message(
+    order: ProcessorOrder,
+    journal: str,
+    allow_private: Sequence[str] = (),
+    paused: bool = False,
+    when: str = "",
+) -> pb.Create:
+    """The one message that carries credentials."""
+    message = pb.Create(
+        processor=order.id,
+        kind=_KINDS[order.kind],
+        sources=[_end_message(end) for end in order.sources],
+        destinations=[_end_message(end) for end in order.destinations],
+        records_per_second=order.records_per_second or 0,
+        bytes_per_second=order.bytes_per_second or 0,
+        journal=journal,
+        when=when,
+        allow_private=list(allow_private),
+        paused=paused,
+    )
+    if order.start == "now":
+        message.start.where = pb.Start.NOW
+    elif order.start != "beginning":
+        message.start.offsets.update(order.start)
+    return message
+
+
+def read_create(message: pb.Create) -> ProcessorOrder:
+    """The order in a Create.  Raises `OrderError`."""
+    sources = tuple(_end(one) for one in message.sources)
+    destinations = tuple(_end(one) for one in message.destinations)
+    names = {number: name for name, number in _KINDS.items()}
+    kind = names.get(message.kind)
+    if kind is None or not message.processor or not message.journal:
+        raise OrderError("an order has a kind, a processor's name and a journal")
+    _check_ends(kind, len(sources), len(destinations))
+    return ProcessorOrder(
+        id=message.processor,
+        kind=kind,  # type: ignore[arg-type]
+        sources=sources,
+        destinations=destinations,
+        start=_start(message.start),
+        records_per_second=message.records_per_second or None,
+        bytes_per_second=message.bytes_per_second or None,
+    )
+
+
+def _check_ends(kind: str, sources: int, destinations: int) -> None:
+    one_source, one_destination = kind in ("bridge", "distributor"), kind in ("bridge", "collector")
+    if (
+        not sources
+        or not destinations
+        or (one_source and sources > 1)
+        or (one_destination and destinations > 1)
+    ):
+        raise OrderError(f"a {kind} cannot have {sources} sources and {destinations} destinations")
+
+
+def _start(start: pb.Start) -> dict[int, int] | Literal["beginning", "now"]:
+    if start.offsets:
+        return dict(start.offsets)
+    return "now" if start.where == pb.Start.NOW else "beginning"
+
+
+def _end_message(end: ProcessorEnd) -> pb.End:
+    access = end.access
+    return pb.End(
+        servers=[_address(server) for server in access.servers],
+        security=access.security,
+        mechanism=access.mechanism,
+        username=access.username,
+        password=access.password,
+        trust=access.trust,
+        queue=end.queue,
+        flow=end.flow,
+        foreign=end.foreign,
+    )
+
+
+def _end(message: pb.End) -> ProcessorEnd:
+    if message.security not in SECURITIES:
+        raise OrderError(f"security is one of {', '.join(SECURITIES)}")
+    if not message.servers or not message.queue:
+        raise OrderError("an end has a server and a queue")
+    access = Access(
+        servers=tuple(_server(text) for text in message.servers),
+        security=message.security,
+        mechanism=message.mechanism,
+        username=message.username,
+        password=message.password,
+        trust=message.trust,
+    )
+    return ProcessorEnd(access, message.queue, message.flow, message.foreign)
+
+
+def _address(server: Server) -> str:
+    return f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"
+
+
+def _server(text: str) -> Server:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise OrderError("a server is host:port")
+    return Server(host.removeprefix("[").removesuffix("]"), int(port))

@@ -1,0 +1,96 @@
+"""Orders survive the way to the processor whole; what no processor can follow is refused with a reason."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from eson.brokers.port import Access
+from eson.model.servers import Server
+from eson.processors.core import processor_pb2 as pb
+from eson.processors.core.messages import OrderError, create_message, read_create
+from eson.processors.port import ProcessorEnd, ProcessorOrder
+
+ACCESS = Access(
+    (Server("kf1.unix.ar", 9092), Server("::1", 9093)), "sasl_ssl", "SCRAM-SHA-256", "u", "secret", "PEM"
+)
+END = ProcessorEnd(ACCESS, "time.flows.unix.ar", "time.flows.unix.ar", foreign=True)
+ORDER = ProcessorOrder("p-abcdefg", "bridge", (END,), (END,), {0: 5, 3: 2**40}, 100, 1000)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ORDER,
+        replace(ORDER, start="now"),
+        replace(ORDER, start="beginning", records_per_second=None),
+        replace(ORDER, kind="collector", sources=(END, END)),
+        replace(ORDER, kind="distributor", destinations=(END, END)),
+        replace(ORDER, kind="signal", sources=(END, END), destinations=(END, END)),
+    ],
+)
+def test_an_order_survives_the_way(order: ProcessorOrder) -> None:
+    message = create_message(order, "/journal", ["10.0.0.0/8"], paused=True)
+    assert read_create(pb.Create.FromString(message.SerializeToString())) == order
+    assert message.paused
+    assert list(message.allow_private) == ["10.0.0.0/8"]
+
+
+def _broken(**fields: object) -> pb.Create:
+    message = create_message(ORDER, "/journal")
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pb.Create(),
+        _broken(kind=9),
+        _broken(journal=""),
+        _broken(processor=""),
+        create_message(replace(ORDER, sources=(END, END)), "/journal"),
+        create_message(replace(ORDER, destinations=()), "/journal"),
+        create_message(replace(ORDER, sources=(replace(END, queue=""),)), "/journal"),
+        create_message(
+            replace(ORDER, sources=(replace(END, access=replace(ACCESS, servers=())),)), "/journal"
+        ),
+        create_message(
+            replace(ORDER, sources=(replace(END, access=replace(ACCESS, security="tls")),)), "/journal"
+        ),
+        create_message(
+            replace(ORDER, sources=(replace(END, access=Access((Server("kf1", 0),))),)), "/journal"
+        ),
+    ],
+)
+def test_what_no_processor_can_follow_is_refused(message: pb.Create) -> None:
+    with pytest.raises(OrderError) as raised:
+        read_create(message)
+    assert "secret" not in str(raised.value)
+
+
+def test_the_committed_messages_are_those_of_the_schema(tmp_path: Path) -> None:
+    """Compared as descriptors: another compiler writes other comments, never another schema."""
+    root, set_file = Path(__file__).parents[2], tmp_path / "set"
+    compiler = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--descriptor_set_out={set_file}"]
+    subprocess.run([*compiler, "eson/processors/core/processor.proto"], cwd=root, check=True, timeout=60)
+    (regenerated,) = descriptor_pb2.FileDescriptorSet.FromString(set_file.read_bytes()).file
+    committed = descriptor_pb2.FileDescriptorProto()
+    pb.DESCRIPTOR.CopyToProto(committed)
+    regenerated.ClearField("source_code_info")
+    # the runtime leaves JSON names out, the compiler writes them
+    for message in regenerated.message_type:
+        for one in (message, *message.nested_type):
+            for field in one.field:
+                field.ClearField("json_name")
+    for message in committed.message_type:
+        for one in (message, *message.nested_type):
+            for field in one.field:
+                field.ClearField("json_name")
+    assert committed == regenerated
