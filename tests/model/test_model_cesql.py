@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eson.model.cesql import MAX_DEPTH, MAX_TOKENS, compile_expression
-from eson.model.cesql_like import matcher
-from eson.model.cesql_values import CesqlError, Value
+from eson.model.cesql import CesqlError, Value, compile_expression
+from eson.model.cesql.like import matcher
+from eson.model.cesql.parser import MAX_DEPTH, MAX_TOKENS
 
 CASES = [json.loads(line) for line in (Path(__file__).parent / "cesql_cases.jsonl").read_text().splitlines()]
 EVENT: dict[str, Value] = {"specversion": "1.0", "id": "x", "source": "/s", "type": "t"}

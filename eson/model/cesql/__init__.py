@@ -39,11 +39,4 @@ class Expression:
 
 def compile_expression(text: str) -> Expression:
     """Raises `CesqlError` (parse, missingFunction) with a text that says what is wrong and where."""
-    if len(text) > MAX_LENGTH:
-        raise CesqlError("parse", f"is longer than {MAX_LENGTH} characters")
-    return Expression(text, _Parser(_tokens(text)).whole())
-
-
-def compile_expression(text: str) -> Expression:
-    """Raises `CesqlError` (parse, missingFunction) with a text that says what is wrong and where."""
     return Expression(text, parse(text))

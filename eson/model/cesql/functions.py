@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from eson.model.cesql_values import MAX_INTEGER, MIN_INTEGER, CesqlError, EvaluationFailed, Kind, Value, cast
+from eson.model.cesql.values import MAX_INTEGER, MIN_INTEGER, CesqlError, EvaluationFailed, Kind, Value, cast
 
 _S, _I, _B = Kind.STRING, Kind.INTEGER, Kind.BOOLEAN
 # the White_Space property of Unicode; str.strip() also takes control characters

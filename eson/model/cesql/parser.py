@@ -12,14 +12,6 @@ from eson.model.cesql.functions import FUNCTIONS, call, has_function
 from eson.model.cesql.like import matcher
 from eson.model.cesql.operators import LOGIC, Node, arithmetic, attribute, bounded, equality, guard, order
 from eson.model.cesql.values import MAX_INTEGER, MIN_INTEGER, CesqlError, Kind, Value, cast
-from eson.model.cesql_values import (
-    MAX_INTEGER,
-    MIN_INTEGER,
-    CesqlError,
-    Kind,
-    Value,
-    cast,
-)
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 64
@@ -36,6 +28,13 @@ _TOKEN = re.compile(
 )
 _KEYWORDS = frozenset({"AND", "OR", "XOR", "NOT", "LIKE", "EXISTS", "IN", "TRUE", "FALSE"})
 _REQUIRED = frozenset({"id", "source", "specversion", "type"})
+
+
+def parse(text: str) -> Node:
+    """Raises `CesqlError`."""
+    if len(text) > MAX_LENGTH:
+        raise CesqlError("parse", f"is longer than {MAX_LENGTH} characters")
+    return _Parser(_tokens(text)).whole()
 
 
 class _Sort(enum.Enum):
