@@ -1,0 +1,1 @@
+"""The adapter to brokers that speak Kafka's protocol."""

@@ -1,0 +1,1 @@
+"""Kafka's wire protocol without I/O: frames, messages, record batches.  Nothing else touches `kafka.protocol`."""
