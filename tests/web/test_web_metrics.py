@@ -1,0 +1,111 @@
+"""Metrics and health, asked over HTTP in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.testing import StringTransport
+
+from eson.brokers.port import Access
+from eson.processors.memory import MemoryProcessors
+from eson.processors.port import ProcessorEnd, ProcessorOrder
+from eson.web.metrics import Observed, metrics_site
+
+END = ProcessorEnd(Access(()), "q", "f.example.org")
+
+
+def order(id: str) -> ProcessorOrder:
+    return ProcessorOrder(id, "bridge", (END,), (END,))
+
+
+@pytest.fixture
+def processors() -> MemoryProcessors:
+    found = MemoryProcessors()
+    for id in ("a.f.example.org", "b.f.example.org"):
+        asyncio.run(found.create(order(id)))
+    return found
+
+
+def get(path: str, processors: MemoryProcessors, failing: tuple[str, ...] = ()) -> tuple[int, str]:
+    site = metrics_site(
+        Observed(processors, lambda: 3, lambda: {"quit": 5, "gone": 1}, lambda: {"udp": 7}, lambda: failing)
+    )
+    site.timeOut = None
+    channel = site.buildProtocol(None)
+    transport = StringTransport()
+    channel.makeConnection(transport)
+    channel.dataReceived(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    head, _, body = transport.value().decode().partition("\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def labels(**pairs: str) -> frozenset[tuple[str, str]]:
+    return frozenset(pairs.items())
+
+
+def test_what_a_processor_says_is_what_metrics_show(processors: MemoryProcessors) -> None:
+    """Lag, rate, last event, restarts and missing records of each; states counted, also those that nobody is in."""
+    when = datetime(2026, 11, 16, tzinfo=UTC)
+    processors.change("a.f.example.org", lag=12, rate=3.5, last_event=when, restarts=2, gaps=((0, 10, 19),))
+    status, text = get("/metrics", processors)
+    found = samples(text)
+    mine = labels(processor="a.f.example.org", kind="bridge")
+    assert status == 200
+    assert found["eson_processor_lag_records", mine] == 12
+    assert found["eson_processor_records_per_second", mine] == 3.5
+    assert found["eson_processor_last_event_timestamp_seconds", mine] == when.timestamp()
+    assert found["eson_processor_restarts_total", mine] == 2
+    assert found["eson_processor_missing_records_total", mine] == 10
+    assert found["eson_processors", labels(state="running")] == 2
+    assert found["eson_processors", labels(state="failing")] == 0
+
+
+def test_a_lag_that_nobody_knows_is_not_shown_as_none(processors: MemoryProcessors) -> None:
+    """No sample rather than a zero that would be a lie."""
+    _, text = get("/metrics", processors)
+    assert not any(name == "eson_processor_lag_records" for name, _ in samples(text))
+
+
+def test_sessions_and_queries_are_counted(processors: MemoryProcessors) -> None:
+    found = samples(get("/metrics", processors)[1])
+    assert found["eson_sessions", labels()] == 3
+    assert found["eson_sessions_ended_total", labels(outcome="quit")] == 5
+    assert found["eson_names_answers_total", labels(transport="udp")] == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "broken", "status", "failing"),
+    [
+        ({}, (), 200, []),
+        ({"state": "failing"}, (), 503, ["processor b.f.example.org"]),
+        ({"state": "unreachable"}, ("broker local",), 503, ["broker local"]),
+    ],
+)
+def test_health_names_what_fails(
+    processors: MemoryProcessors,
+    change: dict[str, Any],
+    broken: tuple[str, ...],
+    status: int,
+    failing: list[str],
+) -> None:
+    """200 while nothing fails; a peer that cannot be reached is not our failure."""
+    processors.change("b.f.example.org", **change)
+    answer, text = get("/health", processors, broken)
+    assert (answer, json.loads(text)) == (status, {"healthy": not failing, "failing": failing})
+
+
+def test_nothing_else_is_there(processors: MemoryProcessors) -> None:
+    assert get("/", processors)[0] == 404
