@@ -111,7 +111,7 @@ class _Metrics(Resource):
     isLeaf = True
 
     def __init__(self, observed: Observed) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._registry.register(_Observations(observed))
 
@@ -124,7 +124,7 @@ class _Health(Resource):
     isLeaf = True
 
     def __init__(self, observed: Observed) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._observed = observed
 
     def render_GET(self, request: Request) -> bytes:
