@@ -21,7 +21,10 @@ def is_private(path: Path) -> bool:
 
 def path(entry: Entry) -> Path:
     """A path, relative to the configuration's directory; it may not exist yet."""
-    return (entry.directory / Path(text(entry)).expanduser()).absolute()
+    try:
+        return (entry.directory / Path(text(entry)).expanduser()).absolute()
+    except RuntimeError:  # ~NAME of nobody
+        raise Unfit("begins with the home of an unknown user", "Write the path in full") from None
 
 
 def file(entry: Entry) -> Path:
@@ -61,7 +64,7 @@ def pin_or_trust(entry: Entry) -> str:
 
 def secret(entry: Entry) -> Secret:
     """A secret in the configuration itself, whose file must then be private."""
-    entry.faults.holds_secret()
+    entry.faults.holds_secret(entry.path)
     return Secret(text(entry))
 
 

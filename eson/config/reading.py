@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -34,7 +35,22 @@ class Faults:
 
     def __init__(self) -> None:
         self.found: list[Fault] = []
+        self.secrets: list[str] = []
         self._lines: dict[str, int] = {}
+        self._made: list[tuple[object, str]] = []
+
+    def made(self, value: T, path: str) -> T:
+        """Remembers where a section was read, for checks that come when all are."""
+        self._made.append((value, path))
+        return value
+
+    def path_of(self, value: object) -> str:
+        """Where a section was read; "" for one that the file does not set."""
+        return next((path for made, path in self._made if made is value), "")
+
+    def holds_secret(self, path: str) -> None:
+        """The file itself holds a secret, at `path`."""
+        self.secrets.append(path)
 
     def stands(self, path: str, line: int) -> None:
         self._lines[path] = line
@@ -43,12 +59,21 @@ class Faults:
         """Whether the file sets that key."""
         return path in self._lines
 
+    def found_in(self, path: str) -> bool:
+        """Whether that value, or anything inside it, has a fault already."""
+        return any(one.key == path or one.key.startswith((f"{path}.", f"{path}[")) for one in self.found)
+
     def add(self, path: str, reason: str, remedy: str) -> None:
         """A fault at `path`, shown on its line or on that of what encloses it (0: the whole file)."""
         at = path
         while at and at not in self._lines:
             at = at[: max(at.rfind("."), at.rfind("["), 0)]
-        self.found.append(Fault(self._lines.get(at, 0), path, reason, remedy))
+        self.put(Fault(self._lines.get(at, 0), path or "the file", reason, remedy))
+
+    def put(self, fault: Fault) -> None:
+        """What is read twice is reported once."""
+        if fault not in self.found:
+            self.found.append(fault)
 
     def in_order(self) -> list[Fault]:
         return sorted(self.found, key=lambda fault: fault.line)
@@ -72,6 +97,9 @@ class Entry:
     def is_null(self) -> bool:
         return self.node.tag == "tag:yaml.org,2002:null"
 
+    def is_list(self) -> bool:
+        return isinstance(self.node, yaml.SequenceNode)
+
     def is_of(self, kind: str) -> bool:
         """Whether YAML reads the value as `int`, `bool`, …"""
         return self.node.tag == f"tag:yaml.org,2002:{kind}"
@@ -94,12 +122,20 @@ class Entry:
             name = str(key.value)
             path = f"{self.path}.{name}" if self.path else name
             if name in found:
-                self.faults.found.append(
+                self.faults.put(
                     Fault(_line(key), path, "is given twice", "Keep one of the two and remove the other")
                 )
                 continue
             found[name] = self._below(node, path, key)
         return found
+
+    def without(self, keys: Collection[str]) -> Entry:
+        """The same mapping without some of its keys."""
+        if not isinstance(self.node, yaml.MappingNode):
+            return self
+        kept = [(key, value) for key, value in self.node.value if key.value not in keys]
+        node = yaml.MappingNode(self.node.tag, kept, self.node.start_mark, self.node.end_mark)
+        return dataclasses.replace(self, node=node)
 
     def _below(self, node: yaml.Node, path: str, where: yaml.Node) -> Entry:
         self.faults.stands(path, _line(where))
@@ -134,14 +170,14 @@ def section(kind: type[T], table: Mapping[str, Convert], **fields: str) -> Calla
             given = entry.pairs()
         except Unfit as unfit:
             entry.faults.add(entry.path, unfit.reason, unfit.remedy)
-            return kind(**_needed(kind, {}))
+            return entry.faults.made(kind(**_needed(kind, {})), entry.path)
         values = _read_keys(entry, table, given, fields)
         empty = _needed(kind, values)
         for name in empty:
             key = next((key for key, field in fields.items() if field == name), name)
             if key not in given:
                 entry.faults.add(_join(entry.path, key), "is missing", "It has no default: say it")
-        return kind(**values, **empty)
+        return entry.faults.made(kind(**values, **empty), entry.path)
 
     return convert
 
@@ -208,8 +244,10 @@ def mapping(key: Callable[[str], str], convert: Callable[[Entry], T]) -> Callabl
                 entry.faults.add(value.path, unfit.reason, unfit.remedy)
                 continue
             read = value.read(convert, _UNREADABLE)
-            if read is not _UNREADABLE:
+            if proper in found:
+                entry.faults.add(value.path, "is given twice", "Keep one of the two and remove the other")
+            elif read is not _UNREADABLE:
                 found[proper] = read
-        return found
+        return MappingProxyType(found)
 
     return convert_all

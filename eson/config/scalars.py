@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
+from unicodedata import category
 
 from eson.config.reading import Entry, Unfit
 from eson.config.values import Address, IpAddress, IpNetwork
@@ -34,6 +35,8 @@ def text(entry: Entry) -> str:
     value = entry.scalar()
     if not value:
         raise Unfit("is empty", "Say it, or leave the key out")
+    if any(category(c) in ("Cc", "Cs") for c in value):
+        raise Unfit("holds a control character", "Remove what cannot be seen")
     return value
 
 
@@ -110,7 +113,7 @@ def not_yet(what: str, remedy: str) -> Unfit:
 
 def off(entry: Entry) -> None:
     """The converter of a key whose feature is not there: only null and an empty list pass."""
-    if not entry.is_null() and not (entry.node.id == "sequence" and not list(entry.items())):
+    if not entry.is_null() and not (entry.is_list() and not list(entry.items())):
         raise not_yet(f"`{entry.path.rpartition('.')[2]}`", "Leave the key out")
 
 
@@ -153,7 +156,7 @@ def ip(entry: Entry) -> IpAddress:
 
 def one_or_more_ips(entry: Entry) -> tuple[IpAddress, ...]:
     """One address, or a list of them."""
-    items = list(entry.items()) if entry.node.id == "sequence" else [entry]
+    items = list(entry.items()) if entry.is_list() else [entry]
     if not items:
         raise Unfit("has no address", "Write an address such as 192.0.2.1")
     return tuple(ip(item) for item in items)

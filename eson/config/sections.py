@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 from eson.config import values
 from eson.config.files import file, path, pin_or_trust, private_file, secret, secret_file, trust
@@ -29,6 +30,7 @@ from eson.config.scalars import (
     word,
 )
 from eson.model.flows import Namespace, Visibility
+from eson.model.principals import Principal
 
 _listeners = nullable(many(listener), ())
 
@@ -136,12 +138,12 @@ def _broker(entry: Entry) -> values.Broker:
         name = given["name"].read(word, "") if "name" in given else ""
         return values.KafkaBroker(name)
     mine, other = (_EMBEDDED, _KAFKA) if kind == "embedded" else (_KAFKA, _EMBEDDED)
-    for key in given:
-        if key not in mine and key in other:
-            entry.faults.add(
-                given[key].path, f"is no key of brokers of type {kind}", "Remove it, or change the type"
-            )
-    own = entry.without(key for key in given if key not in mine and key in other)
+    strange = [key for key in given if key not in mine and key in other]
+    for key in strange:
+        entry.faults.add(
+            given[key].path, f"is no key of brokers of type {kind}", "Remove it, or change the type"
+        )
+    own = entry.without(strange)
     return _read_embedded(own) if kind == "embedded" else _read_kafka(own)
 
 
@@ -160,8 +162,21 @@ def _no_private(entry: Entry) -> str:
     return ""
 
 
-_NAMESPACE = section(
-    Namespace,
+@dataclass(frozen=True)
+class _Namespace:
+    """One of `namespaces` as written; brokers that are left out are filled in when all are known."""
+
+    name: str
+    broker: str = ""
+    copies: str = ""
+    public: str = "embedded"
+    private: str = ""
+    visibility: Visibility = Visibility.LISTED
+    administrators: tuple[Principal, ...] = ()
+
+
+_read_namespace = section(
+    _Namespace,
     {
         "name": domain,
         "broker": word,
@@ -172,6 +187,14 @@ _NAMESPACE = section(
         "administrators": many(principal),
     },
 )
+
+
+def _namespace(entry: Entry) -> Namespace:
+    written = _read_namespace(entry)
+    namespace = Namespace(**{field.name: getattr(written, field.name) for field in fields(written)})
+    return entry.faults.made(namespace, entry.path)
+
+
 _REMOTE = section(
     values.Remote,
     {
@@ -218,7 +241,6 @@ _LIMITS = section(
         "pending": number(0),
     },
 )
-_off_listeners = nullable(many(listener), ())
 
 
 def _web_listeners(entry: Entry) -> tuple[()]:
@@ -237,7 +259,7 @@ CONFIG = section(
         "identity": _IDENTITY,
         "names": _NAMES,
         "brokers": many(_broker),
-        "namespaces": many(_NAMESPACE),
+        "namespaces": many(_namespace),
         "copies": section(values.Copies, {"retention": duration, "bytes": size(1), "lease": duration}),
         "remotes": many(_REMOTE),
         "allow_private": many(network),
