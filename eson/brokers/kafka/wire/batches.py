@@ -51,7 +51,7 @@ class BatchHeader(NamedTuple):
     producer_id: int
     producer_epoch: int
     base_sequence: int
-    count: int
+    record_count: int
 
     @property
     def size(self) -> int:
@@ -88,7 +88,7 @@ class BatchHeader(NamedTuple):
     @property
     def contiguous(self) -> bool:
         """No record was compacted away: a broker accepts no other batch from a producer."""
-        return self.last_offset_delta == self.count - 1
+        return self.last_offset_delta == self.record_count - 1
 
     @property
     def last_sequence(self) -> int:
@@ -104,8 +104,8 @@ class BatchHeader(NamedTuple):
         """
         return (
             not self.attributes & (LOG_APPEND_TIME | CONTROL | DELETE_HORIZON)
-            and self.count > 0
-            and self.last_offset_delta == self.count - 1
+            and self.record_count > 0
+            and self.last_offset_delta == self.record_count - 1
         )
 
 
@@ -152,8 +152,8 @@ def parse_header(batch: memoryview) -> BatchHeader:
         raise MalformedMessage(f"a batch of format {header.magic}")
     if header.length != len(batch) - LOG_OVERHEAD:
         raise MalformedMessage("a batch with a wrong length")
-    if header.count < 0:
-        raise MalformedMessage(f"a batch that counts {header.count} records")
+    if header.record_count < 0:
+        raise MalformedMessage(f"a batch that counts {header.record_count} records")
     return header
 
 
