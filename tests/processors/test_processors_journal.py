@@ -1,0 +1,133 @@
+"""The journal says after a crash what it said before, whatever octet the crash cut it at."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eson.processors.core.journal import (
+    Entry,
+    Journal,
+    JournalError,
+    Lane,
+    LaneState,
+    acknowledged_line,
+    compacted,
+    entry_line,
+    gap_line,
+    lane_line,
+    line,
+    opening,
+    parse,
+    skip_line,
+)
+
+LANE = Lane(0, 0, 3, "source-id", 0, 3, "", 77, 0, 100, 40)
+OTHER = Lane(1, 0, 4, "source-id", 0, 4, "", 77, 0, 0, 0)
+RECORDS = [
+    opening("p-abcdefg"),
+    lane_line(LANE),
+    lane_line(OTHER),
+    entry_line(0, Entry(0, 9, 110, 5)),
+    entry_line(1, Entry(0, 0, 1, 6)),
+    acknowledged_line(0, 9, 55),
+    entry_line(0, Entry(10, 19, 120, 7)),
+    skip_line(0, 125),
+    gap_line(1, 1, 499),
+]
+
+
+def test_everything_is_read_back() -> None:
+    journal = parse(b"".join(RECORDS))
+    first, second = journal.lanes[0], journal.lanes[1]
+    assert journal.processor == "p-abcdefg"
+    assert (first.lane, second.lane) == (LANE, OTHER)
+    assert first.entries == [Entry(0, 9, 110, 5), Entry(10, 19, 125, 7)]
+    assert first.acknowledged == (9, 55)
+    assert first.position() == 110
+    assert second.entries == [Entry(0, 0, 500, 6)]
+    assert second.gaps == [(1, 499)]
+    assert second.position() == 0
+
+
+def test_a_torn_end_is_left_out_at_every_octet() -> None:
+    whole, ends, at = b"".join(RECORDS), [0], 0
+    for record in RECORDS:
+        at += len(record)
+        ends.append(at)
+    for cut in range(len(whole) + 1):
+        assert parse(whole[:cut]).valid == max(end for end in ends if end <= cut)
+
+
+@given(st.binary(max_size=80))
+def test_rubbish_at_the_end_is_left_out(rubbish: bytes) -> None:
+    whole = b"".join(RECORDS)
+    assert parse(whole + b"P 0 20 29 130" + rubbish.replace(b"\n", b"")).valid == len(whole)
+
+
+@pytest.mark.parametrize("at", [30, 60, 150])
+def test_damage_before_the_end_is_an_error_and_never_a_position(at: int) -> None:
+    whole = bytearray(b"".join(RECORDS))
+    whole[at] ^= 0x01
+    with pytest.raises(JournalError):
+        parse(bytes(whole))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [line("J 2 p-abcdefg")],
+        [lane_line(LANE)],
+        [opening("p-a"), opening("p-b")],
+        [opening("p-a"), entry_line(4, Entry(0, 9, 1, 1))],
+        [opening("p-a"), line("X 1 2")],
+        [opening("p-a"), lane_line(LANE), line("P 0 1 2")],
+    ],
+)
+def test_what_makes_no_sense_is_an_error(records: list[bytes]) -> None:
+    with pytest.raises(JournalError):
+        parse(b"".join(records))
+
+
+def test_planned_again_from_a_sequence_voids_what_was_planned_there() -> None:
+    state = LaneState(LANE, 100)
+    for entry in (Entry(0, 9, 110, 1), Entry(10, 19, 120, 2), Entry(20, 29, 130, 3)):
+        state.plan(entry)
+    state.plan(Entry(10, 14, 115, 4))
+    assert state.entries == [Entry(0, 9, 110, 1), Entry(10, 14, 115, 4)]
+    state.plan(Entry(0, 4, 105, 5))
+    assert state.entries == [Entry(0, 4, 105, 5)]
+
+
+lanes = st.builds(
+    lambda entries, acknowledged: _state(entries, acknowledged),
+    st.lists(st.integers(1, 50), max_size=20),
+    st.integers(0, 20),
+)
+
+
+def _state(counts: list[int], acknowledged: int) -> LaneState:
+    state, sequence, offset = LaneState(LANE, LANE.start), 2**31 - 60, LANE.start
+    for number, count in enumerate(counts):
+        last = (sequence + count - 1) % 2**31
+        offset += count
+        state.plan(Entry(sequence, last, offset, number))
+        if number < acknowledged:
+            state.acknowledge(last, number)
+        sequence = (last + 1) % 2**31
+    return state
+
+
+@given(lanes)
+def test_a_compacted_journal_says_the_same(state: LaneState) -> None:
+    read = parse(b"".join(compacted(Journal("p-abcdefg", {0: state}, 0))))
+    assert read.lanes[0] == state
+
+
+@given(lanes, st.integers(0, 5))
+def test_pruning_moves_no_position(state: LaneState, keep: int) -> None:
+    before, newest = state.position(), state.entries[-1:]
+    state.prune(keep)
+    assert state.position() == before
+    assert state.entries[-1:] == newest
