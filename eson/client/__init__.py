@@ -1,0 +1,1 @@
+"""A flow-aware library for Twisted programs: resolve, connect, read, write, subscribe."""
