@@ -1,0 +1,1 @@
+"""What the name service decides: records, answers, addresses that may be led to.  No I/O."""

@@ -1,0 +1,1 @@
+"""The name service's sockets: the embedded server and the resolver."""
