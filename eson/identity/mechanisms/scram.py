@@ -33,12 +33,19 @@ class ScramServer:
     """One SCRAM-SHA-256 login; `plus_offered` tells a client that wrongly believes there is no channel binding."""
 
     name = NAME
-    __slots__ = ("_authorisation", "_bare", "_decoy", "_found", "_gs2", "_known", "_nonce", "_plus", "_server_first",
+    __slots__ = ("_authorisation", "_bare", "_count", "_decoy", "_found", "_gs2", "_known", "_nonce", "_plus", "_server_first",
                  "_username")  # fmt: skip
 
-    def __init__(self, decoy_secret: bytes, nonce: str | None = None, plus_offered: bool = False) -> None:
+    def __init__(
+        self,
+        decoy_secret: bytes,
+        nonce: str | None = None,
+        plus_offered: bool = False,
+        iterations: int = PEOPLE_ITERATIONS,
+    ) -> None:
         self._nonce = nonce or base64.b64encode(secrets.token_bytes(18)).decode()
         self._decoy = decoy_secret
+        self._count = iterations
         self._plus = plus_offered
         self._username = self._authorisation = self._gs2 = self._bare = self._server_first = ""
         self._found: Verifier | None = None
@@ -81,7 +88,7 @@ class ScramServer:
 
     def verifier(self, found: Verifier | None) -> ServerStep:
         self._known = found is not None
-        self._found = found or decoy_verifier(self._username, self._decoy)
+        self._found = found or decoy_verifier(self._username, self._decoy, self._count)
         salt = base64.b64encode(self._found.salt).decode()
         self._server_first = f"r={self._nonce},s={salt},i={self._found.iterations}"
         return Challenge(self._server_first.encode())
