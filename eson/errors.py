@@ -176,6 +176,35 @@ class AuthenticationFailed(Refused):
         super().__init__("Authentication failed", **context)
 
 
+class PeerFailed(EsonError):
+    """A conversation with another server failed; never shown to a third party.  Retry: see the subclass."""
+
+
+class Unreachable(PeerFailed):
+    """No connection to a server: refused, lost, or silent beyond its deadline.  Retry: yes."""
+
+
+class ProtocolViolation(PeerFailed):
+    """A server did not keep to the protocol, so nothing that it says is believed.  Retry: once it is mended."""
+
+
+class TlsFailed(PeerFailed):
+    """A server's certificate, its name, or the handshake was not acceptable: nothing was sent.  Retry: no."""
+
+    code = 454
+
+
+class ReplyError(EsonError):
+    """A server answered a command with 4yz or 5yz.  Retry: for 4yz, later."""
+
+    def __init__(self, code: int, text: str, **context: object) -> None:
+        super().__init__(text, **context)
+        self.reply_code = code
+
+    def __str__(self) -> str:
+        return f"{self.reply_code} {self.text}"
+
+
 class WriteStopped(EsonError):
     """WRITE ended early: `written` events were synced before it.  Retry: from the first event not written."""
 

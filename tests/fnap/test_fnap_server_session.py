@@ -168,7 +168,7 @@ def test_every_pair_of_state_and_command_is_decided() -> None:
         "HELP": b"HELP READ", "NOOP": b"NOOP", "QUIT": b"QUIT",
     }  # fmt: skip
     assert set(samples) == set(USAGE)
-    offered_later = {"GRANT", "REVOKE", "REPLICATE", "COLLECT", "DISTRIBUTE", "SIGNAL"}
+    offered_later = {"GRANT", "REVOKE"}
     for verb, line in samples.items():
         for state in ServerState:
             assert isinstance(verdict(state, verb), Verdict)
@@ -213,7 +213,7 @@ def test_no_way_out_of_closed_and_every_state_is_reached() -> None:
 def test_every_error_has_its_reply() -> None:
     """Each class of the tree gives one line with its code; what is unforeseen is hidden."""
     known = {"LimitReached": ("x",), "AgentUnreachable": ("a.b",), "NoSuch": ("flow", "a.b"), "NotHosted": ("a.b",),
-             "NotAllowed": ("read", "a.b"), "AuthenticationFailed": (), "WriteStopped": (451, "lost", 3),
+             "NotAllowed": ("read", "a.b"), "AuthenticationFailed": (), "WriteStopped": (451, "lost", 3), "ReplyError": (550, "no"),
              "ConfigError": ([],), "EncryptionRequired": (), "UnknownCommand": ()}  # fmt: skip
 
     def walk(kind: type[EsonError]) -> None:

@@ -207,10 +207,36 @@ class Write:
 
 
 @dataclass(frozen=True)
-class NotOfferedVerb:
-    """A verb of the grammar that is not offered yet: GRANT, REVOKE, GET GRANTS, REPLICATE, COLLECT, DISTRIBUTE, SIGNAL."""
+class Replicate:
+    """A bridge from one flow to another."""
 
-    verb: str
+    source: str
+    destination: str
+
+
+@dataclass(frozen=True)
+class Collect:
+    """A collector: many flows into one."""
+
+    sources: tuple[str, ...]
+    destination: str
+
+
+@dataclass(frozen=True)
+class Distribute:
+    """A distributor: one flow into many."""
+
+    source: str
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal: many flows into many, `when` an expression of CloudEvents SQL ("": always)."""
+
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    when: str = ""
 
 
 SessionCommand = Ehlo | Capabilities | StartTls | Authenticate | Format | WhoAmI | Help | Noop | Quit
@@ -233,5 +259,9 @@ AgentCommand = (
     | ChangeSubscriber
     | ChangeSubscription
     | Notify
+    | Replicate
+    | Collect
+    | Distribute
+    | Signal
 )
-Command = SessionCommand | AgentCommand | Read | Write | NotOfferedVerb
+Command = SessionCommand | AgentCommand | Read | Write

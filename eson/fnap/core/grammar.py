@@ -9,13 +9,13 @@ from typing import Literal, cast
 
 from eson.errors import EsonError, NotOffered, Usage
 from eson.fnap.core import commands as c
-from eson.model.names import PROCESSOR_ID, canonical, canonical_flow
+from eson.model.names import MAX_FQDN, PROCESSOR_ID, canonical, canonical_flow
 from eson.model.positions import parse_position
 from eson.model.principals import parse_principal
 from eson.model.subscriptions import State
 
 _TOKEN = re.compile(r'[^ "]*(?:"(?:[^"\\]|\\["\\])*")?[^ "]*')
-_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,255}\Z")
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}\Z")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]+={0,2}|=)\Z")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*\Z")
@@ -77,8 +77,7 @@ class UnknownCommand(EsonError):
 def parse_command(line: str) -> c.Command:
     """The command of a line without its CRLF.  Raises `UnknownCommand`, `Usage`, `NameNotAllowed`, `NotOffered`."""
     words = _words(line)
-    verb = words[0].upper() if words else ""
-    verb = "DESCRIBE" if verb == "DESC" else verb
+    verb = _verb(words)
     rule = _RULES.get(verb)
     if rule is None:
         raise UnknownCommand
@@ -88,10 +87,25 @@ def parse_command(line: str) -> c.Command:
         raise Usage(f"Usage: {USAGE[verb]}") from None
 
 
+def verb_of(line: str) -> str:
+    """The first word of a line as a verb, DESC as DESCRIBE; "" for an empty line."""
+    return _verb(line.lstrip(" ").split(" ", 1))
+
+
+def _verb(words: list[str]) -> str:
+    verb = upper(words[0]) if words else ""
+    return "DESCRIBE" if verb == "DESC" else verb
+
+
+def upper(word: str) -> str:
+    """Upper case in ASCII alone: `ſ` is no S, and `ﬂow` no FLOW."""
+    return word.upper() if word.isascii() else word
+
+
 def _words(line: str) -> list[str]:
     """Splits at runs of spaces outside quotation marks."""
     if '"' not in line:
-        return line.split(" ") if "  " not in line and line[:1] != " " and line[-1:] != " " else line.split()
+        return [word for word in line.split(" ") if word]
     words: list[str] = []
     position = 0
     while position < len(line):
@@ -101,7 +115,7 @@ def _words(line: str) -> list[str]:
         found = _TOKEN.match(line, position)
         end = found.end() if found else position
         if end == position or (end < len(line) and line[end] != " "):
-            verb = words[0].upper() if words else ""
+            verb = _verb(words)
             if verb in USAGE:
                 raise Usage(f"Usage: {USAGE[verb]}")
             raise UnknownCommand
@@ -129,14 +143,14 @@ class _Words:
         return self._rest.pop(0)
 
     def keyword(self, *allowed: str) -> str:
-        word = self.take().upper()
+        word = upper(self.take())
         if word not in allowed:
             raise _WrongWords
         return word
 
     def optional(self, *keywords: str) -> bool:
         """Takes the next word if it is one of `keywords`."""
-        if self._rest and self._rest[0].upper() in keywords:
+        if self._rest and upper(self._rest[0]) in keywords:
             self._rest.pop(0)
             return True
         return False
@@ -164,11 +178,28 @@ class _Words:
         return canonical(self.take())
 
     def flow(self) -> str:
+        """A flow that exists: a copy's name may be longer than that of a flow that has copies."""
+        return canonical_flow(self.take(), MAX_FQDN)
+
+    def new_flow(self) -> str:
         return canonical_flow(self.take())
 
+    def flows(self, until: str = "") -> list[str]:
+        found = []
+        while self._rest and not (until and upper(self._rest[0]) == until):
+            found.append(self.flow())
+        return found
+
     def id(self) -> str:
-        word = self.take().lower()
-        return word if PROCESSOR_ID.match(word) else canonical_flow(word)
+        word = self.take()
+        lower = word.lower()
+        return lower if word.isascii() and PROCESSOR_ID.match(lower) else canonical_flow(word, MAX_FQDN)
+
+    def quoted(self) -> str:
+        word = self.take()
+        if not _QUOTED.match(word):
+            raise _WrongWords
+        return _value(word)
 
     def pairs(self) -> c.Pairs:
         found = []
@@ -215,7 +246,7 @@ def _authenticate(w: _Words) -> c.Command:
 
 def _create(w: _Words) -> c.Command:
     if w.keyword("FLOW", "NAMESPACE") == "FLOW":
-        return c.CreateFlow(w.flow(), w.pairs())
+        return c.CreateFlow(w.new_flow(), w.pairs())
     return c.CreateNamespace(w.fqdn(), w.pairs())
 
 
@@ -243,7 +274,7 @@ def _describe(w: _Words) -> c.Command:
     elif kind == "PROCESSOR":
         name = w.id()
     elif kind == "BROKER":
-        name = w.matching(_WORD).lower()
+        name = w.matching(_WORD).lower().removesuffix(".")
     else:
         name = w.fqdn()
     w.end()
@@ -254,14 +285,14 @@ _LISTS = {"NS": "NAMESPACES", "FL": "FLOWS"}
 
 
 def _get(w: _Words) -> c.Command:
-    word = w.take().upper()
+    word = upper(w.take())
     kind = _LISTS.get(word, word)
     if kind in ("NAMESPACES", "FLOWS"):
-        below = w.fqdn() if w.left() and w.peek().upper() not in ("AFTER", "LIMIT") else ""
+        below = w.fqdn() if w.left() and upper(w.peek()) not in ("AFTER", "LIMIT") else ""
         page = w.page()
         return c.GetNamespaces(below, page) if kind == "NAMESPACES" else c.GetFlows(below, page)
     if kind == "SUBSCRIPTIONS":
-        flow = w.flow() if w.left() and w.peek().upper() not in ("AFTER", "LIMIT") else ""
+        flow = w.flow() if w.left() and upper(w.peek()) not in ("AFTER", "LIMIT") else ""
         return c.GetSubscriptions(flow, w.page())
     if kind == "SUBSCRIBERS":
         return c.GetSubscribers(w.flow(), w.page())
@@ -282,7 +313,7 @@ def _subscribe(w: _Words) -> c.Command:
     local = typed = ""
     if w.optional("LOCAL"):
         typed = w.peek()
-        local = w.flow()
+        local = w.new_flow()
     position = parse_position(w.take()) if w.optional("FROM") else None
     token = w.matching(_TOKEN_VALUE) if w.optional("AS") else ""
     w.end()
@@ -293,12 +324,7 @@ def _subscriber(w: _Words) -> c.Command:
     w.keyword("SUBSCRIBER")
     name = w.fqdn()
     principal = parse_principal(w.take()) if w.left() and not w.peek().startswith('"') else None
-    reason = ""
-    if w.left():
-        word = w.take()
-        if not _QUOTED.match(word):
-            raise _WrongWords
-        reason = _value(word)
+    reason = w.quoted() if w.left() else ""
     w.end()
     verb = cast("Literal['APPROVE', 'DENY', 'REMOVE']", w.verb)
     return c.ChangeSubscriber(verb, name, principal, reason)
@@ -338,6 +364,45 @@ def _write(w: _Words) -> c.Command:
     flow = w.flow()
     w.end()
     return c.Write(flow)
+
+
+def _replicate(w: _Words) -> c.Command:
+    source = w.flow()
+    w.optional("TO")
+    destination = w.flow()
+    w.end()
+    return c.Replicate(source, destination)
+
+
+def _collect(w: _Words) -> c.Command:
+    sources = w.flows("TO")
+    destination = w.flow() if w.optional("TO") else sources.pop() if sources else ""
+    w.end()
+    if not sources:
+        raise _WrongWords
+    return c.Collect(tuple(sources), destination)
+
+
+def _distribute(w: _Words) -> c.Command:
+    source = w.flow()
+    w.optional("TO")
+    destinations = w.flows()
+    if not destinations:
+        raise _WrongWords
+    return c.Distribute(source, tuple(destinations))
+
+
+def _signal(w: _Words) -> c.Command:
+    sources, when = w.flows("TO"), ""
+    if w.optional("TO"):
+        destinations = w.flows("WHEN")
+        when = w.quoted() if w.optional("WHEN") else ""
+        w.end()
+    else:
+        sources, destinations = sources[:1], sources[1:]
+    if not sources or not destinations:
+        raise _WrongWords
+    return c.Signal(tuple(sources), tuple(destinations), when)
 
 
 def _format(w: _Words) -> c.Command:
@@ -392,10 +457,10 @@ _RULES: Mapping[str, Callable[[_Words], c.Command]] = MappingProxyType(
         "WRITE": _write,
         "GRANT": _later_rule,
         "REVOKE": _later_rule,
-        "REPLICATE": _later_rule,
-        "COLLECT": _later_rule,
-        "DISTRIBUTE": _later_rule,
-        "SIGNAL": _later_rule,
+        "REPLICATE": _replicate,
+        "COLLECT": _collect,
+        "DISTRIBUTE": _distribute,
+        "SIGNAL": _signal,
         "FORMAT": _format,
         "WHOAMI": _bare(c.WhoAmI()),
         "HELP": _help,

@@ -63,6 +63,16 @@ class LineBuffer:
             return self.next_line(limit)
         return LineFault.BARE_LINE_END
 
+    def next_loose_line(self, limit: int) -> bytes | LineFault | None:
+        """As `next_line`, but a bare LF ends a line too: only for bodies of servers that know no better."""
+        buffer, start = self._buffer, self._start
+        end = buffer.find(b"\n", start)
+        if end < 0:
+            return LineFault.TOO_LONG if len(buffer) - start > limit + 1 else None
+        self._start = end + 1
+        line = buffer[start:end].removesuffix(b"\r")
+        return line if len(line) <= limit else LineFault.TOO_LONG
+
     def _unfinished(self, limit: int) -> LineFault | None:
         buffer, start = self._buffer, self._start
         carriage = buffer.find(b"\r", start)

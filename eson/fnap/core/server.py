@@ -17,7 +17,7 @@ from typing import Any
 from eson.errors import EsonError, TryLater, Usage, WriteStopped
 from eson.fnap.core import commands as c
 from eson.fnap.core import render
-from eson.fnap.core.grammar import USAGE, UnknownCommand, parse_command
+from eson.fnap.core.grammar import USAGE, UnknownCommand, parse_command, verb_of
 from eson.fnap.core.lines import LineFault
 from eson.fnap.core.replies import Description, Outcome
 from eson.fnap.core.states import SERVER, IllegalMove, Verdict, verdict
@@ -268,8 +268,8 @@ class ServerSession:
             command = parse_command(text)
         except EsonError as error:
             return self._wrong(text, error)
-        verb = text.split(None, 1)[0].upper()
-        said = verdict(self.state, "DESCRIBE" if verb == "DESC" else verb)
+        verb = verb_of(text)
+        said = verdict(self.state, verb)
         if said is Verdict.LOGIN_FIRST:
             return self._count_bad(b"530 Authenticate first\r\n")
         if said is Verdict.NOT_NOW:
@@ -278,9 +278,7 @@ class ServerSession:
 
     def _wrong(self, text: str, error: EsonError) -> Actions:
         """Before login every verb that needs one gets `530`, however wrong its words are."""
-        words = text.split(None, 1)
-        verb = words[0].upper() if words else ""
-        verb = "DESCRIBE" if verb == "DESC" else verb
+        verb = verb_of(text)
         if verb in USAGE and verdict(self.state, verb) is Verdict.LOGIN_FIRST:
             return self._count_bad(b"530 Authenticate first\r\n")
         if isinstance(error, Usage | UnknownCommand):
@@ -313,8 +311,6 @@ class ServerSession:
             return (OpenReader(command),)
         if isinstance(command, c.Write):
             return (OpenWriter(command),)
-        if isinstance(command, c.NotOfferedVerb):
-            return self.answered(UnknownCommand())
         return (Execute(command),)
 
     def _count_bad(self, reply: bytes) -> Actions:

@@ -79,22 +79,30 @@ class ClientState(enum.Enum):
     IDLE = "idle"
     CON_PEND = "conPend"
     CONNECTED = "connected"
+    EHLO_PEND = "ehloPend"
+    TLS_PEND = "tlsPend"
     HANDSHAKE = "handshake"
     SASL = "sasl"
+    ANSWERING = "answering"
     AUTHENTICATED = "authenticated"
     CMD_PEND = "cmdPend"
     IN_BODY = "inBody"
     SENDING = "sending"
+    LEAVING = "leaving"
     CLOSED = "closed"
 
 
 class ClientInput(enum.Enum):
     CONNECT = "uCon/sCon"
     GREETED = "sConOk/sHello"
+    EHLO = "EHLO"
+    EHLO_ANSWERED = "250 or refused"
     STARTTLS = "STARTTLS"
+    TLS_READY = "220 Ready to start TLS"
     TLS_UP = "TLS is up"
     AUTHENTICATE = "AUTHENTICATE"
     CHALLENGE = "challenge"
+    RESPONSE = "response"
     AUTH_OK = "sAuthOk"
     AUTH_FAILED = "sFailAuth"
     COMMAND = "uCmd/sCmd"
@@ -103,7 +111,8 @@ class ClientInput(enum.Enum):
     BODY_ENDED = "body ended"
     GO_AHEAD = "354"
     LONE_DOT = "lone dot"
-    CLOSE = "uQuit/sDone"
+    QUIT = "uQuit"
+    CLOSE = "sDone"
 
 
 _C, _J = ClientState, ClientInput
@@ -111,10 +120,14 @@ CLIENT: Mapping[tuple[ClientState, ClientInput], ClientState] = MappingProxyType
     {
         (_C.IDLE, _J.CONNECT): _C.CON_PEND,
         (_C.CON_PEND, _J.GREETED): _C.CONNECTED,
-        (_C.CONNECTED, _J.STARTTLS): _C.HANDSHAKE,
+        (_C.CONNECTED, _J.EHLO): _C.EHLO_PEND,
+        (_C.EHLO_PEND, _J.EHLO_ANSWERED): _C.CONNECTED,
+        (_C.CONNECTED, _J.STARTTLS): _C.TLS_PEND,
+        (_C.TLS_PEND, _J.TLS_READY): _C.HANDSHAKE,
         (_C.HANDSHAKE, _J.TLS_UP): _C.CONNECTED,
         (_C.CONNECTED, _J.AUTHENTICATE): _C.SASL,
-        (_C.SASL, _J.CHALLENGE): _C.SASL,
+        (_C.SASL, _J.CHALLENGE): _C.ANSWERING,
+        (_C.ANSWERING, _J.RESPONSE): _C.SASL,
         (_C.SASL, _J.AUTH_OK): _C.AUTHENTICATED,
         (_C.SASL, _J.AUTH_FAILED): _C.CONNECTED,
         (_C.AUTHENTICATED, _J.COMMAND): _C.CMD_PEND,
@@ -123,6 +136,8 @@ CLIENT: Mapping[tuple[ClientState, ClientInput], ClientState] = MappingProxyType
         (_C.IN_BODY, _J.BODY_ENDED): _C.AUTHENTICATED,
         (_C.CMD_PEND, _J.GO_AHEAD): _C.SENDING,
         (_C.SENDING, _J.LONE_DOT): _C.CMD_PEND,
+        (_C.CONNECTED, _J.QUIT): _C.LEAVING,
+        (_C.AUTHENTICATED, _J.QUIT): _C.LEAVING,
         **{(state, _J.CLOSE): _C.CLOSED for state in ClientState},
     }
 )
@@ -161,7 +176,10 @@ class IllegalMove(Exception):
     """A state machine was driven against its table: a fault of this program.  Retry: no."""
 
 
-def diagram(table: Mapping[tuple[enum.Enum, enum.Enum], enum.Enum]) -> str:
+def diagram(
+    table: Mapping[tuple[ServerState, ServerInput], ServerState]
+    | Mapping[tuple[ClientState, ClientInput], ClientState],
+) -> str:
     """The table as a Mermaid state diagram; the way to `closed`, open from everywhere, is drawn once."""
     rows = ["stateDiagram-v2"]
     merged: dict[tuple[str, str], list[str]] = {}
@@ -174,6 +192,6 @@ def diagram(table: Mapping[tuple[enum.Enum, enum.Enum], enum.Enum]) -> str:
 
 
 if __name__ == "__main__":
-    print(diagram(SERVER))  # type: ignore[arg-type]
+    print(diagram(SERVER))
     print()
-    print(diagram(CLIENT))  # type: ignore[arg-type]
+    print(diagram(CLIENT))
