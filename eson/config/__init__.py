@@ -1,6 +1,7 @@
 """`eson.yaml` as a frozen value, all faults at once."""
 
-from eson.config.loading import load
+from eson.config.loading import chosen, load
+from eson.config.places import Places
 from eson.config.values import Config
 
-__all__ = ["Config", "load"]
+__all__ = ["Config", "Places", "chosen", "load"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,12 @@ from eson.config.values import Config
 from eson.errors import ConfigError, Fault
 
 MAX_OCTETS = 1 << 20
+USUAL = Path("/etc/eson/eson.yaml")
+
+
+def chosen(option: str | None, environment: Mapping[str, str]) -> Path:
+    """Which file: the option, else `$ESON_CONFIG`, else the usual one."""
+    return Path(option or environment.get("ESON_CONFIG") or USUAL)
 
 
 def load(path: Path) -> Config:

@@ -33,8 +33,10 @@ class ScramServer:
     """One SCRAM-SHA-256 login; `plus_offered` tells a client that wrongly believes there is no channel binding."""
 
     name = NAME
-    __slots__ = ("_authorisation", "_bare", "_count", "_decoy", "_found", "_gs2", "_known", "_nonce", "_plus", "_server_first",
-                 "_username")  # fmt: skip
+    __slots__ = (
+        *("_authorisation", "_bare", "_count", "_decoy", "_found", "_gs2"),
+        *("_known", "_nonce", "_plus", "_server_first", "_username"),
+    )
 
     def __init__(
         self,
