@@ -24,7 +24,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL, crypto
 from service_identity.exceptions import VerificationError
-from service_identity.hazmat import DNS_ID, IPAddress_ID, ServiceID, verify_service_identity
+from service_identity.hazmat import (
+    DNS_ID,
+    CertificatePattern,
+    IPAddress_ID,
+    ServiceID,
+    verify_service_identity,
+)
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
@@ -135,13 +141,21 @@ def _service(name: str) -> ServiceID:
     return IPAddress_ID(name)
 
 
+def _holds(patterns: Sequence[CertificatePattern], service: ServiceID) -> bool:
+    try:
+        verify_service_identity(patterns, [service], [])
+    except (VerificationError, ValueError):
+        return False
+    return True
+
+
 @implementer(IOpenSSLClientConnectionCreator)
 class ClientTls:
     """How a client does TLS with the server `name` (a host name or an address).
 
     `trust`: `system`, a PEM text, the path of a PEM file with CAs, or `pin-sha256:` of the server's public key, which then
     is all that counts: name, dates and issuer do not.  `certificate` and `key` are PEM texts shown to a server that asks.
-    Raises `BadTlsFile`.
+    `vouchers`: the certificate must hold one of these names too.  Raises `BadTlsFile`.
     """
 
     def __init__(
@@ -151,9 +165,12 @@ class ClientTls:
         profile: Profile = "modern",
         certificate: str = "",
         key: str = "",
+        vouchers: Sequence[str] = (),
     ) -> None:
         self.name = name.removesuffix(".")
         self._service = _service(self.name)
+        self._vouchers = [_service(voucher) for voucher in vouchers]
+        self._vouched = vouchers[0] if vouchers else ""
         self._pin = _parse_pin(trust) if trust.startswith(PIN) else b""
         self._context = _context(SSL.TLS_CLIENT_METHOD, profile)
         if not self._pin:
@@ -174,10 +191,11 @@ class ClientTls:
             if not ok:
                 return _WHY.get(error, f"its certificate is not acceptable (OpenSSL error {error})")
             if depth == 0:
-                try:
-                    verify_service_identity(extract_patterns(certificate), [self._service], [])
-                except (VerificationError, ValueError):
+                patterns = extract_patterns(certificate)
+                if not _holds(patterns, self._service):
                     return f"its certificate is not for {self.name}"
+                if self._vouchers and not any(_holds(patterns, voucher) for voucher in self._vouchers):
+                    return f"its certificate is not for {self._vouched} or a domain above it"
             return ""
 
         return _check(tls, judge)
