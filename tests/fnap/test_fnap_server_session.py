@@ -16,10 +16,11 @@ from eson.errors import EsonError, NoSuch, Usage, WriteStopped
 from eson.fnap.core import commands as c
 from eson.fnap.core import render
 from eson.fnap.core import server as s
-from eson.fnap.core.grammar import USAGE, parse_command
+from eson.fnap.core.grammar import parse_command
 from eson.fnap.core.lines import LineBuffer, LineFault
 from eson.fnap.core.replies import Description, Listing, Ok, Pending, Subscribed
 from eson.fnap.core.states import CLIENT, SERVER, ServerState, Verdict, diagram, verdict
+from eson.fnap.core.usage import USAGE
 from eson.identity.mechanisms import AskPassword, AskVerifier
 from eson.identity.mechanisms.anonymous import AnonymousServer
 from eson.identity.mechanisms.plain import PlainServer
@@ -229,7 +230,7 @@ def test_every_error_has_its_reply() -> None:
     assert render.error_line(ZeroDivisionError("secret")) == (render.HIDDEN + "\r\n").encode()
     assert b"secret" not in render.error_line(errors.ConfigError([errors.Fault(1, "k", "secret", "r")]))
     assert len(render.error_line(Usage("é" * 600))) == 512
-    assert render.error_line(Usage("a\r\n220 OK")) == b"501 a??220 OK\r\n"
+    assert render.error_line(Usage("a\r\n220 OK")) == b"501 a??220-OK\r\n"
 
 
 def test_scram_login_on_the_wire() -> None:

@@ -9,12 +9,27 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Literal
 
 from eson.errors import TooLarge, Usage
 from eson.fnap.core import commands as c
+from eson.fnap.core.client_events import (
+    Answered,
+    BeginTls,
+    BodyBegan,
+    BodyLine,
+    Broken,
+    Challenged,
+    ClientLimits,
+    Events,
+    GoAhead,
+    Greeted,
+    Hello,
+    LoggedIn,
+    Reply,
+    ServerCloses,
+)
 from eson.fnap.core.command_text import command_line
 from eson.fnap.core.grammar import verb_of
 from eson.fnap.core.lines import LineFault
@@ -36,120 +51,13 @@ Dialogue = Callable[[Literal["C", "S"], str], None]
 """Gets each line as it is sent (`C`) or received (`S`), credentials as `***`."""
 
 
-@dataclass(frozen=True)
-class ClientLimits:
-    """What a server may make a client hold.  All in octets but `body_lines`."""
-
-    line: int = 65536
-    event: int = 4 << 20
-    """Longest line of a READ: an event, and what READ adds to it."""
-    body_lines: int = 200_000
-    body: int = 32 << 20
-    """Of a reply that is collected; READ hands its lines on and is bounded by its reader."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A final reply.  `lines`: the body's, if it had one; `text` is then that of the body's last line, `OK`."""
-
-    code: int
-    text: str
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Greeted:
-    """The server greeted; `hostname` is what it calls itself."""
-
-    hostname: str
-
-
-@dataclass(frozen=True)
-class Hello:
-    """The answer to EHLO: its words; None from a server that knows no EHLO."""
-
-    words: tuple[str, ...] | None
-
-
-@dataclass(frozen=True)
-class BeginTls:
-    """Start the handshake, then call `tls_started`."""
-
-
-@dataclass(frozen=True)
-class Challenged:
-    """Compute the mechanism's answer, then call `respond`."""
-
-    challenge: bytes
-
-
-@dataclass(frozen=True)
-class LoggedIn:
-    pass
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The end of what was asked.  `had_body`: lines came before; with an error they are not all."""
-
-    reply: Reply
-    had_body: bool = False
-
-
-@dataclass(frozen=True)
-class BodyBegan:
-    """The body of a READ begins."""
-
-
-@dataclass(frozen=True)
-class BodyLine:
-    """A line of a READ."""
-
-    line: bytes
-
-
-@dataclass(frozen=True)
-class GoAhead:
-    """Events of a WRITE may be sent."""
-
-
-@dataclass(frozen=True)
-class ServerCloses:
-    """A `421`: the server ends the session."""
-
-    reply: Reply
-
-
-@dataclass(frozen=True)
-class Broken:
-    """The server broke the protocol: drop the connection."""
-
-    reason: str
-
-
-Event = (
-    Greeted
-    | Hello
-    | BeginTls
-    | Challenged
-    | LoggedIn
-    | Answered
-    | BodyBegan
-    | BodyLine
-    | GoAhead
-    | ServerCloses
-    | Broken
-)
-Events = Sequence[Event]
-
-
 class ClientSession:
     """One session.  `tls`: TLS is up before the greeting."""
 
     def __init__(
-        self, limits: ClientLimits = ClientLimits(), tls: bool = False, dialogue: Dialogue | None = None
+        self, limits: ClientLimits | None = None, tls: bool = False, dialogue: Dialogue | None = None
     ) -> None:
-        self._limits = limits
+        self._limits = limits or ClientLimits()
         self._dialogue = dialogue
         self.state = S.IDLE
         self.tls = tls

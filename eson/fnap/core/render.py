@@ -7,29 +7,35 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from eson.errors import ConfigError, EsonError, Refused, TryLater, WriteStopped
-from eson.fnap.core.grammar import USAGE, UnknownCommand
+from eson.fnap.core.grammar import UnknownCommand
 from eson.fnap.core.replies import Description, Item, Listing, Ok, Outcome, Pending, Scalar, Subscribed, Value
+from eson.fnap.core.usage import USAGE
 
 DATA = b"220 DATA\r\n"
 END = b"220 OK\r\n"
 MAX_ERROR = 512
 _BARE = re.compile(r"[!#-\[\]-~\x80-\U0010ffff]+\Z")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-HIDDEN = "451 The agent failed; its operator finds the reason in the log. Try again later"
+FAILED = "The agent failed; its operator finds the reason in the log. Try again later"
+HIDDEN = f"451 {FAILED}"
+_MARK = re.compile(r"220 (?=OK|DATA)")
 
 
 def error_line(error: BaseException) -> bytes:
     """The reply to any error: one line of at most 512 octets with CRLF; unforeseen errors are not described."""
     if isinstance(error, WriteStopped):
-        return line(f"{error.reply_code} {error.text}")
+        return line(f"{error.reply_code} {error.text}; {error.written} written")
     if isinstance(error, TryLater | Refused | UnknownCommand) and not isinstance(error, ConfigError):
         return line(f"{error.code} {error.text}")
     return line(HIDDEN)
 
 
 def line(text: str) -> bytes:
-    """`text` as a line with CRLF: control characters become `?`, at most 512 octets, cut between characters."""
-    octets = _UNPRINTABLE.sub("?", text).encode("utf-8")
+    """A line of our own wording with CRLF, at most 512 octets, cut between characters.
+
+    Control characters become `?`, and `220 OK` and `220 DATA`, for which simple clients search, get a hyphen.
+    """
+    octets = _MARK.sub("220-", _UNPRINTABLE.sub("?", text)).encode("utf-8")
     if len(octets) > MAX_ERROR - 2:
         octets = octets[: MAX_ERROR - 2].decode("utf-8", "ignore").encode("utf-8")
     return octets + b"\r\n"

@@ -10,19 +10,33 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from eson.errors import EsonError, TryLater, Usage, WriteStopped
 from eson.fnap.core import commands as c
 from eson.fnap.core import render
-from eson.fnap.core.grammar import USAGE, UnknownCommand, parse_command, verb_of
+from eson.fnap.core.actions import (
+    Actions,
+    Authorise,
+    BeginTls,
+    Close,
+    Execute,
+    FinishWriting,
+    LoginFailed,
+    OpenReader,
+    OpenWriter,
+    StopReading,
+    WriteEvent,
+)
+from eson.fnap.core.grammar import UnknownCommand, parse_command, verb_of
 from eson.fnap.core.lines import LineFault
+from eson.fnap.core.policy import Policy
 from eson.fnap.core.replies import Description, Outcome
 from eson.fnap.core.states import SERVER, IllegalMove, Verdict, verdict
 from eson.fnap.core.states import ServerInput as I
 from eson.fnap.core.states import ServerState as S
+from eson.fnap.core.usage import USAGE
 from eson.identity.mechanisms import (
     AskPassword,
     AskVerifier,
@@ -34,121 +48,6 @@ from eson.identity.mechanisms import (
 )
 from eson.identity.verifier import Verifier
 from eson.model.principals import Caller
-
-
-@dataclass(frozen=True)
-class BeginTls:
-    """Send the reply, then start the handshake; end the session if anything is buffered behind the command."""
-
-
-@dataclass(frozen=True)
-class Authorise:
-    """May `username` act as `authorisation`?  Answer with `authorised`."""
-
-    username: str
-    authorisation: str
-    mechanism: str
-
-
-@dataclass(frozen=True)
-class LoginFailed:
-    """For the log and the throttle; `reason` never reaches the peer."""
-
-    username: str
-    mechanism: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Execute:
-    """Answer with `answered`."""
-
-    command: c.AgentCommand
-
-
-@dataclass(frozen=True)
-class OpenReader:
-    """Answer with `reading` or `answered` (an error)."""
-
-    command: c.Read
-
-
-@dataclass(frozen=True)
-class StopReading:
-    """The client ended FOLLOW: close the reader, then answer with `read_ended`."""
-
-
-@dataclass(frozen=True)
-class OpenWriter:
-    """Answer with `writing` or `answered` (an error)."""
-
-    command: c.Write
-
-
-@dataclass(frozen=True)
-class WriteEvent:
-    """One CloudEvent of a WRITE.  If it is refused, call `event_refused`."""
-
-    event: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class FinishWriting:
-    """Wait until all is synced; answer with `written` or `answered` (an error)."""
-
-
-@dataclass(frozen=True)
-class Close:
-    """End the connection when all was sent; `outcome` names why, for the counters."""
-
-    outcome: str
-
-
-Action = (
-    bytes
-    | BeginTls
-    | AskVerifier
-    | AskPassword
-    | Authorise
-    | LoginFailed
-    | Execute
-    | OpenReader
-    | StopReading
-    | OpenWriter
-    | WriteEvent
-    | FinishWriting
-    | Close
-)
-Actions = Sequence[Action]
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What a server offers; one value for all its sessions.
-
-    `mechanism` makes a fresh server mechanism for a name, None if it is not offered at all; `clear_text_mechanisms` show a
-    password to whoever listens.
-    """
-
-    hostname: str
-    mechanisms: Sequence[str]
-    mechanism: Callable[[str], ServerMechanism | None]
-    starttls: bool = True
-    clear_text_mechanisms: frozenset[str] = frozenset({"PLAIN"})
-    line: int = 8192
-    sasl_line: int = 12288
-    event: int = 1 << 20
-    bad_before_login: int = 3
-    bad_after_login: int = 20
-    failed_logins: int = 3
-    brokers: Sequence[str] = ("kafka",)
-    processors: Sequence[str] = ("BRIDGE",)
-    known_mechanisms: frozenset[str] = field(
-        default=frozenset(
-            {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "ANONYMOUS", "EXTERNAL", "OAUTHBEARER", "GSSAPI"}
-        )
-    )
-
 
 _WAITING = frozenset({S.HANDSHAKE, S.VERIFYING, S.CMD_RECVD, S.READING, S.CLOSED})
 _OK = (render.END,)
@@ -386,9 +285,9 @@ class ServerSession:
         mechanism = self._policy.mechanism(name) if name in self._policy.mechanisms else None
         if mechanism is None:
             why = "is not offered here" if name in self._policy.known_mechanisms else "is not supported"
-            return self._count_bad(render.line(f"504 Mechanism {name} {why}: EHLO lists those that are"))
+            return (render.line(f"504 Mechanism {name} {why}: EHLO lists those that are"),)
         if name not in self._usable():
-            return self._count_bad(b"538 Encryption required\r\n")
+            return (b"538 Encryption required\r\n",)
         self._mechanism = mechanism
         self._move(I.AUTHENTICATE)
         if command.initial is None:

@@ -1,4 +1,4 @@
-"""What an FNAP server needs from the agent behind it."""
+"""What an FNAP server needs from the agent behind it: ports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from eson.fnap.core.commands import AgentCommand, Read, Write
 from eson.fnap.core.replies import Outcome
+from eson.identity.verifier import Verifier
 from eson.model.principals import Caller
 
 
@@ -37,6 +38,24 @@ class EventWriter(Protocol):
 
     def abort(self) -> None:
         """The client is gone: what was accepted is still written."""
+
+
+class Authenticator(Protocol):
+    """What the server asks about logins.  `peer` is the client's address.  All but `failed` raise `EsonError`."""
+
+    async def verifier(self, username: str, peer: str) -> Verifier | None:
+        """Raises `NotAvailableNow` if too many logins are under way or the peer failed too often."""
+
+    async def check_password(self, username: str, password: str, peer: str) -> bool:
+        """Raises `NotAvailableNow`."""
+
+    async def authorise(
+        self, username: str, authorisation: str, mechanism: str, peer: str, tls: bool
+    ) -> Caller | None:
+        """Who `username` is, or is allowed to act as; None: it is not."""
+
+    def failed(self, username: str, mechanism: str, peer: str, reason: str) -> None:
+        """For audit and throttle."""
 
 
 class AgentService(Protocol):

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from eson.fnap.core.grammar import USAGE
+from eson.fnap.core.usage import USAGE
 
 
 class ServerState(enum.Enum):

@@ -31,9 +31,10 @@ from eson.errors import (
     Unreachable,
     WriteStopped,
 )
-from eson.fnap.core import client as core
+from eson.fnap.core import client_events as e
 from eson.fnap.core import commands as c
-from eson.fnap.core.client import ClientLimits, Dialogue, Reply
+from eson.fnap.core.client import ClientSession, Dialogue
+from eson.fnap.core.client_events import ClientLimits, Reply
 from eson.fnap.net.connection import Connection, Lines, TlsUp
 from eson.fnap.net.dialing import Allowed, dial, is_loopback
 from eson.identity.mechanisms import ClientMechanism, MechanismError
@@ -76,12 +77,12 @@ async def connect(
     Raises `Unreachable`, `TlsFailed`, `ProtocolViolation`, `ReplyError` (the server greets with an error).
     """
     options = (tls_options or ClientTls(host)) if tls != "none" else None
-    session = core.ClientSession(limits or ClientLimits(), tls == "implicit", dialogue)
+    session = ClientSession(limits, tls == "implicit", dialogue)
     connection = Connection(reactor, session, options if tls == "starttls" else None)
     with connection.deadline(timeout, f"{host} port {port} did not answer in time"):
         implicit = options if tls == "implicit" else None
         await dial(reactor, host, port, connection, implicit, allowed, timeout)
-        await connection.expect(core.Greeted)
+        await connection.expect(e.Greeted)
         await _hello(connection, client_name)
         if tls == "starttls":
             if session.word("STARTTLS") is None:
@@ -94,7 +95,7 @@ async def connect(
 
 async def _hello(connection: Connection, client_name: str) -> None:
     connection.send(connection.core.ehlo(client_name))
-    await connection.expect(core.Hello)
+    await connection.expect(e.Hello)
 
 
 class Session:
@@ -185,11 +186,11 @@ class Session:
                 connection.send(session.authenticate(mechanism))
                 while True:
                     event = await connection.next_event()
-                    if isinstance(event, core.LoggedIn):
+                    if isinstance(event, e.LoggedIn):
                         return mechanism.name
-                    if isinstance(event, core.Answered):
+                    if isinstance(event, e.Answered):
                         raise _login_error(event.reply)
-                    if not isinstance(event, core.Challenged):
+                    if not isinstance(event, e.Challenged):
                         raise connection.odd()
                     connection.send(session.respond(await self._answer(mechanism, event.challenge)))
 
@@ -215,7 +216,7 @@ class Session:
             octets = self._core.command(command)
             with self._connection.deadline(timeout or self.timeout):
                 self._connection.send(octets)
-                return _good(await self._connection.expect(core.Answered))
+                return _good(await self._connection.expect(e.Answered))
 
     async def read(self, command: c.Read, on_lines: OnLines) -> int:
         """Hands the lines of a READ to `on_lines` in batches, one JSON object a line; how many there were.
@@ -239,9 +240,9 @@ class Session:
                         taken = on_lines(event.lines)
                         if taken is not None:
                             await taken
-                    elif isinstance(event, core.BodyBegan):
+                    elif isinstance(event, e.BodyBegan):
                         seconds = None if command.follow else self.timeout
-                    elif isinstance(event, core.Answered):
+                    elif isinstance(event, e.Answered):
                         _good(event)
                         if not event.had_body:
                             raise connection.odd()
@@ -267,15 +268,15 @@ class Session:
             with connection.deadline(self.timeout):
                 connection.send(octets)
                 event = await connection.next_event()
-                if isinstance(event, core.Answered):
+                if isinstance(event, e.Answered):
                     _good(event)
-                if not isinstance(event, core.GoAhead):
+                if not isinstance(event, e.GoAhead):
                     raise connection.odd()
             with connection.deadline(None):
                 failure = await self._send_events(events)
                 with connection.deadline(self.timeout):
                     connection.send(session.finish())
-                    count = _count(await connection.expect(core.Answered), connection)
+                    count = _count(await connection.expect(e.Answered), connection)
         if failure is not None:
             failure.add_note(f"{count} events before it were written")
             raise failure
@@ -308,7 +309,7 @@ class Session:
                 try:
                     with self._connection.deadline(_QUIT_TIMEOUT):
                         self._connection.send(self._core.quit())
-                        await self._connection.expect(core.Answered)
+                        await self._connection.expect(e.Answered)
                 except EsonError:
                     pass
             await self._connection.close()
@@ -318,7 +319,7 @@ class Session:
         self._connection.fail(Unreachable("The session was aborted"))
 
 
-def _good(answered: core.Answered) -> Reply:
+def _good(answered: e.Answered) -> Reply:
     if answered.reply.code >= 400:
         raise ReplyError(answered.reply.code, answered.reply.text)
     return answered.reply
@@ -328,7 +329,7 @@ def _login_error(reply: Reply) -> EsonError:
     return AuthenticationFailed() if reply.code == 535 else ReplyError(reply.code, reply.text)
 
 
-def _count(answered: core.Answered, connection: Connection) -> int:
+def _count(answered: e.Answered, connection: Connection) -> int:
     code, text = answered.reply.code, answered.reply.text
     if code >= 400:
         found = _WRITTEN.search(text)

@@ -24,7 +24,8 @@ from eson.errors import (
     Unreachable,
     WriteStopped,
 )
-from eson.fnap.core import client as core
+from eson.fnap.core import client_events as e
+from eson.fnap.core.client import ClientSession
 from eson.fnap.core.lines import LineBuffer
 from eson.fnap.core.states import ClientState as S
 from eson.fnap.net.transport import Transport
@@ -48,7 +49,7 @@ class TlsUp:
     """The handshake behind STARTTLS is done."""
 
 
-Event = core.Event | Lines | TlsUp
+Event = e.Event | Lines | TlsUp
 _T = TypeVar("_T")
 
 
@@ -58,7 +59,7 @@ class Connection(Protocol):
 
     transport: Transport  # type: ignore[assignment]
 
-    def __init__(self, reactor: Any, session: core.ClientSession, starttls: ClientTls | None = None) -> None:
+    def __init__(self, reactor: Any, session: ClientSession, starttls: ClientTls | None = None) -> None:
         self.reactor = reactor
         self.core = session
         self.peer = ""
@@ -120,19 +121,19 @@ class Connection(Protocol):
             self._paused = not self._paused
             (self.transport.pauseProducing if self._paused else self.transport.resumeProducing)()
 
-    def _take(self, event: core.Event) -> None:
-        if isinstance(event, core.BodyLine):
+    def _take(self, event: e.Event) -> None:
+        if isinstance(event, e.BodyLine):
             self._batch.append(event.line)
             self._held += len(event.line)
             if len(self._batch) >= _BATCH:
                 self._flush()
             return
         self._flush()
-        if isinstance(event, core.Broken):
+        if isinstance(event, e.Broken):
             self.fail(ProtocolViolation(event.reason))
-        elif isinstance(event, core.ServerCloses):
+        elif isinstance(event, e.ServerCloses):
             self.fail(ReplyError(event.reply.code, event.reply.text))
-        elif isinstance(event, core.BeginTls):
+        elif isinstance(event, e.BeginTls):
             self._begin_tls()
         else:
             self._put(event)

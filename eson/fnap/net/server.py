@@ -2,87 +2,65 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IHandshakeListener, IPushProducer, ITLSTransport
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from eson.errors import EsonError, NotAvailableNow
+from eson.errors import BackendFailed, EsonError, NotAvailableNow
+from eson.fnap.core import actions as a
 from eson.fnap.core import render
-from eson.fnap.core import server as core
 from eson.fnap.core.lines import LineBuffer, LineFault
-from eson.fnap.core.service import AgentService, EventReader, EventWriter
+from eson.fnap.core.server import ServerSession
+from eson.fnap.core.service import EventReader, EventWriter
 from eson.fnap.core.states import ServerState as S
+from eson.fnap.net.transport import Transport
 from eson.identity.mechanisms import AskPassword, AskVerifier
-from eson.identity.verifier import Verifier
 from eson.model.principals import Caller
 
+if TYPE_CHECKING:
+    from eson.fnap.net.factory import FnapFactory
+
 SHUT_DOWN = "The server is going down: try again later"
-_CHECK_EVERY = 1.0
 _HELD = 65536
 """A receiver is paused when more octets than these wait behind a pending command."""
-
-
-class Authenticator(Protocol):
-    """What the server asks about logins.  `peer` is the client's address."""
-
-    async def verifier(self, username: str, peer: str) -> Verifier | None:
-        """Raises `NotAvailableNow` if too many logins are under way or the peer failed too often."""
-
-    async def check_password(self, username: str, password: str, peer: str) -> bool:
-        """Raises `NotAvailableNow`."""
-
-    async def authorise(
-        self, username: str, authorisation: str, mechanism: str, peer: str, tls: bool
-    ) -> Caller | None: ...
-
-    def failed(self, username: str, mechanism: str, peer: str, reason: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Deadlines and places."""
-
-    login: timedelta = timedelta(seconds=60)
-    sasl_step: timedelta = timedelta(seconds=30)
-    idle: timedelta = timedelta(minutes=30)
-    command: timedelta = timedelta(seconds=60)
-    total: int = 10_000
-    per_address: int = 50
-    per_user: int = 10
+_LINGER = 10.0
+"""Seconds in which a peer may take what was said last."""
+_GRACE = 5.0
+"""Seconds beyond the deadline of a command, so that the agent's own answer comes first."""
+_Work = Coroutine[Deferred[Any], Any, a.Actions]
 
 
 @implementer(IHandshakeListener, IPushProducer)
-class FnapServer(TwistedProtocol):
+class FnapServer(Protocol):
     """One connection."""
 
-    # few and bare attributes: ten thousand idle sessions are ordinary
+    transport: Transport  # type: ignore[assignment]
+    factory: FnapFactory
+
+    # bare class attributes until they are needed: ten thousand idle sessions are ordinary
     _reader: EventReader | None = None
     _writer: EventWriter | None = None
-    _pending: Deferred[None] | None = None
     _resumed: Deferred[None] | None = None
-    _counted_user = ""
+    _producing = False
+    _at_once = False
     _held = False
     _half_line_since = 0.0
+    _moved = 0.0
     _gone = False
+    counted_user = ""
+    slot = 0
     outcome = ""
 
     def __init__(self, factory: FnapFactory, peer: str) -> None:
         self.factory = factory
         self.peer = peer
         self._lines = LineBuffer()
-        self.session = core.ServerSession(
+        self.session = ServerSession(
             factory.policy, tls=factory.implicit_tls, clear_is_safe=factory.clear_is_safe(peer)
         )
         self.began = self.heard = factory.now()
@@ -91,7 +69,15 @@ class FnapServer(TwistedProtocol):
 
     def connectionMade(self) -> None:
         refusal = self.factory.admit(self)
-        self._do(self.session.close(*refusal) if refusal else self.session.connected())
+        if refusal is None:
+            self._do(self.session.connected())
+        elif self.factory.implicit_tls:
+            # a handshake only to refuse would cost more than the session
+            self.outcome = refusal[0]
+            self.session.close(refusal[0])
+            self.transport.abortConnection()
+        else:
+            self._do(self.session.close(*refusal))
 
     def dataReceived(self, data: bytes) -> None:
         if self.session.state is S.CLOSED:
@@ -110,21 +96,27 @@ class FnapServer(TwistedProtocol):
         self.session.close("gone")
         self.factory.forget(self)
         self._lines.clear()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        if self._writer is not None:
-            self._writer.abort()
-            self._writer = None
+        self._release()
+
+    def _release(self) -> None:
+        """Lets go of what READ and WRITE hold."""
+        reader, writer = self._reader, self._writer
+        self._reader = self._writer = None
+        if reader is not None:
+            reader.close()
+        if writer is not None:
+            writer.abort()
         self.resumeProducing()
 
     def _feed(self) -> None:
         session, lines = self.session, self._lines
         out: list[bytes] = []
+        fed = False
         while not session.waits:
             line = lines.next_line(session.limit)
             if line is None:
                 break
+            fed = True
             actions = session.fault(line) if isinstance(line, LineFault) else session.line(line)
             for action in actions:
                 if type(action) is bytes:
@@ -136,7 +128,10 @@ class FnapServer(TwistedProtocol):
                     self._act(action)
         if out:
             self.transport.write(b"".join(out))
-        self._half_line_since = (self._half_line_since or self.heard) if len(lines) else 0.0
+        if session.waits or not len(lines):
+            self._half_line_since = 0.0
+        elif fed or not self._half_line_since:
+            self._half_line_since = self.factory.now()
         self._hold(session.waits and len(lines) > _HELD)
 
     def _hold(self, hold: bool) -> None:
@@ -147,99 +142,94 @@ class FnapServer(TwistedProtocol):
 
     # actions
 
-    def _do(self, actions: core.Actions) -> None:
+    def _do(self, actions: a.Actions) -> None:
         for action in actions:
             self._act(action)
 
-    def _act(self, action: core.Action) -> None:
+    def _act(self, action: a.Action) -> None:
         if isinstance(action, bytes):
             self.transport.write(action)
-            return
-        _ACTS[type(action)](self, action)
+        else:
+            _ACTS[type(action)](self, action)
 
-    def _close(self, action: core.Close) -> None:
-        self.outcome = action.outcome
+    def _close(self, action: a.Close) -> None:
+        self.outcome = self.outcome or action.outcome
+        self.heard = self.factory.now()
         self._lines.clear()
+        self._release()
+        self._stop_producing()
         self.transport.loseConnection()
 
-    def _begin_tls(self, action: core.BeginTls) -> None:
-        if len(self._lines) or not ITLSTransport.providedBy(self.transport):
+    def _begin_tls(self, action: a.BeginTls) -> None:
+        if len(self._lines):
             self._do(self.session.tls_started(nothing_buffered=False))
-            return
-        self.transport.startTLS(self.factory.tls_context)
+        else:
+            self.transport.startTLS(self.factory.tls)
 
-    def _wait(self, work: Coroutine[Deferred[Any], Any, core.Actions]) -> None:
+    def _wait(self, work: _Work) -> None:
         """Carries `work` out, then its actions, then feeds the lines that came meanwhile."""
-        pending = self._pending = Deferred.fromCoroutine(self._finish(work))
-        if pending.called:
-            self._pending = None
+        self._at_once = True
+        self._moved = self.factory.now()
+        Deferred.fromCoroutine(self._finish(work)).addErrback(self.factory.unexpected)
+        self._at_once = False
 
-    async def _finish(self, work: Coroutine[Deferred[Any], Any, core.Actions]) -> None:
-        try:
-            actions = await work
-        except CancelledError:
-            return
-        finally:
-            self._pending = None
+    async def _finish(self, work: _Work) -> None:
+        actions = await work
+        at_once, self._at_once = self._at_once, False
+        self.heard = self.factory.now()
         self._do(actions)
-        if len(self._lines) and not self._gone:
-            self.factory.call_soon(self._feed_again)
-
-    def _feed_again(self) -> None:
-        if not self._gone:
+        if not at_once and not self._gone:
             self._feed()
 
+    # logins
+
     def _ask_verifier(self, action: AskVerifier) -> None:
-        async def ask() -> core.Actions:
-            try:
-                found = await self.factory.authenticator.verifier(action.username, self.peer)
-            except NotAvailableNow as error:
-                return self.session.login_unavailable(error.text)
+        async def ask() -> a.Actions:
+            found = await self.factory.authenticator.verifier(action.username, self.peer)
             return self.session.verifier_found(found)
 
-        self._wait(self._guarded_login(ask))
+        self._wait(self._login_step(ask))
 
     def _ask_password(self, action: AskPassword) -> None:
-        async def ask() -> core.Actions:
-            try:
-                right = await self.factory.authenticator.check_password(
-                    action.username, action.password, self.peer
-                )
-            except NotAvailableNow as error:
-                return self.session.login_unavailable(error.text)
+        async def ask() -> a.Actions:
+            right = await self.factory.authenticator.check_password(
+                action.username, action.password, self.peer
+            )
             return self.session.password_checked(right)
 
-        self._wait(self._guarded_login(ask))
+        self._wait(self._login_step(ask))
 
-    def _authorise(self, action: core.Authorise) -> None:
-        async def ask() -> core.Actions:
+    def _authorise(self, action: a.Authorise) -> None:
+        async def ask() -> a.Actions:
             caller = await self.factory.authenticator.authorise(
                 action.username, action.authorisation, action.mechanism, self.peer, self.session.tls
             )
+            if self._gone:
+                return ()
             if caller is not None and not self.factory.admit_user(self, caller):
                 return self.session.close("user's places", "Too many sessions of this user")
             return self.session.authorised(caller)
 
-        self._wait(self._guarded_login(ask))
+        self._wait(self._login_step(ask))
 
-    async def _guarded_login(self, ask: Callable[[], Awaitable[core.Actions]]) -> core.Actions:
+    async def _login_step(self, ask: Callable[[], Awaitable[a.Actions]]) -> a.Actions:
         try:
             return await ask()
-        except EsonError as error:
+        except NotAvailableNow as error:
+            return self.session.login_unavailable(error.text)
+        except Exception as error:  # whatever it is, nobody is let in and no exception's text is told
             self.factory.report(error, self)
             return self.session.login_unavailable("Authentication is not available now: try again later")
 
-    def _login_failed(self, action: core.LoginFailed) -> None:
+    def _login_failed(self, action: a.LoginFailed) -> None:
         self.factory.authenticator.failed(action.username, action.mechanism, self.peer, action.reason)
 
-    def _execute(self, action: core.Execute) -> None:
-        caller = self._caller()
+    # commands
 
-        async def run() -> core.Actions:
+    def _run(self, ask: Callable[[], Awaitable[a.Actions]]) -> None:
+        async def run() -> a.Actions:
             try:
-                return self.session.answered(await self.factory.service.execute(caller, action.command))
-            except CancelledError:
-                raise
+                return await ask()
             except Exception as error:  # whatever it is, the peer gets one reply and no exception's text
                 self.factory.report(error, self)
                 return self.session.answered(error)
@@ -251,33 +241,40 @@ class FnapServer(TwistedProtocol):
         assert caller is not None
         return caller
 
-    # READ
-
-    def _open_reader(self, action: core.OpenReader) -> None:
+    def _execute(self, action: a.Execute) -> None:
         caller = self._caller()
 
-        async def run() -> core.Actions:
-            try:
-                reader = await self.factory.service.open_reader(caller, action.command)
-            except CancelledError:
-                raise
-            except Exception as error:  # as for any command
-                self.factory.report(error, self)
-                return self.session.answered(error)
-            if self._gone:
+        async def execute() -> a.Actions:
+            return self.session.answered(await self.factory.service.execute(caller, action.command))
+
+        self._run(execute)
+
+    # READ
+
+    def _open_reader(self, action: a.OpenReader) -> None:
+        caller = self._caller()
+
+        async def open_reader() -> a.Actions:
+            reader = await self.factory.service.open_reader(caller, action.command)
+            if self.session.state is S.CLOSED:
                 reader.close()
                 return ()
             self._reader = reader
-            started = self.session.reading(action.command.follow)
             self.factory.call_soon(self._start_pump)
-            return started
+            return self.session.reading(action.command.follow)
 
-        self._wait(run())
+        self._run(open_reader)
 
     def _start_pump(self) -> None:
-        if not self._gone:
+        if self.session.state is not S.CLOSED:
+            self._producing = True
             self.transport.registerProducer(self, True)
             Deferred.fromCoroutine(self._pump()).addErrback(self.factory.unexpected)
+
+    def _stop_producing(self) -> None:
+        if self._producing and not self._gone:
+            self.transport.unregisterProducer()
+        self._producing = False
 
     async def _pump(self) -> None:
         """Reader to transport, no faster than the client takes it."""
@@ -285,25 +282,26 @@ class FnapServer(TwistedProtocol):
         try:
             while (reader := self._reader) is not None:
                 lines = await reader.next_lines()
-                if not lines or self._gone or self._reader is None:
+                if not lines or self._reader is None:
                     break
+                self._moved = self.factory.now()
                 self.transport.write(b"\r\n".join([*lines, b""]))
                 if self._resumed is not None:
                     await self._resumed
         except Exception as error:  # the body ends with a reply whatever happened
             failure = error
             self.factory.report(error, self)
-        if self._gone:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+        if self.session.state is S.CLOSED:
             return
-        self.transport.unregisterProducer()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._stop_producing()
         self.heard = self.factory.now()
         self._do(self.session.read_ended(failure))
         self._feed()
 
-    def _stop_reading(self, action: core.StopReading) -> None:
+    def _stop_reading(self, action: a.StopReading) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
@@ -315,263 +313,109 @@ class FnapServer(TwistedProtocol):
     def resumeProducing(self) -> None:
         resumed, self._resumed = self._resumed, None
         if resumed is not None:
+            self._moved = self.factory.now()
             resumed.callback(None)
 
     def stopProducing(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-        self.resumeProducing()
+        """The transport is gone; `connectionLost` follows."""
 
     # WRITE
 
-    def _open_writer(self, action: core.OpenWriter) -> None:
+    def _open_writer(self, action: a.OpenWriter) -> None:
         caller = self._caller()
 
-        async def run() -> core.Actions:
-            try:
-                writer = await self.factory.service.open_writer(caller, action.command)
-            except CancelledError:
-                raise
-            except Exception as error:  # as for any command
-                self.factory.report(error, self)
-                return self.session.answered(error)
-            if self._gone:
+        async def open_writer() -> a.Actions:
+            writer = await self.factory.service.open_writer(caller, action.command)
+            if self.session.state is S.CLOSED:
                 writer.abort()
                 return ()
             self._writer = writer
             return self.session.writing()
 
-        self._wait(run())
+        self._run(open_writer)
 
-    def _write_event(self, action: core.WriteEvent) -> None:
+    def _write_event(self, action: a.WriteEvent) -> None:
         writer = self._writer
         if writer is None:
             return
         accepted = Deferred.fromCoroutine(self._accept(writer, action.event))
         if not accepted.called:
             # the sink holds back: no further line before this event is in
-            self._lines_wait(accepted)
+            self.session.held = True
+            self._moved = self.factory.now()
+            accepted.addBoth(self._take_more)
+        accepted.addErrback(self.factory.unexpected)
 
     async def _accept(self, writer: EventWriter, event: Mapping[str, Any]) -> None:
         try:
             await writer.write(event)
         except EsonError as error:
             self._do(self.session.event_refused(error))
+        except Exception as error:  # the rest is dropped, and the reply says how much was written
+            self.factory.report(error, self)
+            self._do(self.session.event_refused(BackendFailed(render.FAILED)))
 
-    def _lines_wait(self, accepted: Deferred[None]) -> None:
-        self.session.held = True
-        self._hold(True)
+    def _take_more(self, result: object) -> object:
+        self.session.held = False
+        if not self._gone:
+            self.heard = self.factory.now()
+            self._feed()
+        return result
 
-        def go_on(result: object) -> object:
-            self.session.held = False
-            if not self._gone:
-                self._hold(False)
-                self.factory.call_soon(self._feed_again)
-            return result
-
-        accepted.addBoth(go_on).addErrback(self.factory.unexpected)
-
-    def _finish_writing(self, action: core.FinishWriting) -> None:
+    def _finish_writing(self, action: a.FinishWriting) -> None:
         writer, self._writer = self._writer, None
 
-        async def run() -> core.Actions:
-            try:
-                return self.session.written(await writer.finish() if writer else 0)
-            except CancelledError:
-                raise
-            except Exception as error:  # as for any command
-                self.factory.report(error, self)
-                return self.session.answered(error)
+        async def finish() -> a.Actions:
+            return self.session.written(await writer.finish() if writer else 0)
 
-        self._wait(run())
+        self._run(finish)
 
     # deadlines
 
     def check(self, now: float) -> None:
         """Ends the session if a deadline has passed; called each second."""
-        limits, session = self.factory.limits, self.session
-        state = session.state
-        late = ""
+        state = self.session.state
         if state is S.CLOSED:
-            if now - self.heard > 10:
+            if now - self.heard > _LINGER:
                 self.transport.abortConnection()
             return
-        if session.caller is None:
-            if now - self.began > limits.login.total_seconds():
-                late = "No login in time"
-            elif state is S.SASL and now - self.heard > limits.sasl_step.total_seconds():
-                late = "No response in time"
-        elif state in (S.FOLLOWING, S.READING) or state is S.CMD_RECVD:
-            return
-        elif self._half_line_since and now - self._half_line_since > limits.command.total_seconds():
-            late = "No whole line in time"
-        elif now - self.heard > limits.idle.total_seconds():
-            late = "Idle too long"
+        late = self._late(state, now)
         if late:
             self.outcome = "too late"
-            self._do(session.close("too late", late))
+            self._do(self.session.close("too late", late))
+
+    def _late(self, state: S, now: float) -> str:
+        """Why the session has to end now; "" if it has not."""
+        deadlines = self.factory.places.deadlines
+        silence, stood = now - self.heard, now - self._moved
+        if self.session.caller is None:
+            if now - self.began > deadlines.login:
+                return "No login in time"
+            return "No response in time" if state is S.SASL and silence > deadlines.sasl_step else ""
+        if state is S.FOLLOWING:
+            return ""
+        if state in (S.CMD_RECVD, S.READING) or self.session.held:
+            return "The command took too long" if stood > deadlines.command + _GRACE else ""
+        if self._half_line_since and now - self._half_line_since > deadlines.command:
+            return "No whole line in time"
+        return "Idle too long" if silence > deadlines.idle else ""
 
     def shut_down(self) -> None:
+        """Ends the session with a 421."""
         self._do(self.session.close("shutdown", SHUT_DOWN))
 
 
 _ACTS: Mapping[type, Callable[[FnapServer, Any], None]] = {
-    core.Close: FnapServer._close,
-    core.BeginTls: FnapServer._begin_tls,
+    a.Close: FnapServer._close,
+    a.BeginTls: FnapServer._begin_tls,
     AskVerifier: FnapServer._ask_verifier,
     AskPassword: FnapServer._ask_password,
-    core.Authorise: FnapServer._authorise,
-    core.LoginFailed: FnapServer._login_failed,
-    core.Execute: FnapServer._execute,
-    core.OpenReader: FnapServer._open_reader,
-    core.StopReading: FnapServer._stop_reading,
-    core.OpenWriter: FnapServer._open_writer,
-    core.WriteEvent: FnapServer._write_event,
-    core.FinishWriting: FnapServer._finish_writing,
+    a.Authorise: FnapServer._authorise,
+    a.LoginFailed: FnapServer._login_failed,
+    a.Execute: FnapServer._execute,
+    a.OpenReader: FnapServer._open_reader,
+    a.StopReading: FnapServer._stop_reading,
+    a.OpenWriter: FnapServer._open_writer,
+    a.WriteEvent: FnapServer._write_event,
+    a.FinishWriting: FnapServer._finish_writing,
 }
-
-
-class Clock(Protocol):
-    """The part of the reactor that the server needs."""
-
-    def seconds(self) -> float: ...
-
-    def callLater(self, delay: float, what: Callable[..., object], *args: object) -> Any: ...
-
-
-class FnapFactory(Factory):
-    """All sessions of one listener.  `places` is shared by the listeners of one agent."""
-
-    log = Logger()
-    noisy = False
-
-    def __init__(
-        self,
-        policy: core.Policy,
-        service: AgentService,
-        authenticator: Authenticator,
-        limits: Limits,
-        places: Places,
-        clock: Clock,
-        tls_context: Any = None,
-        implicit_tls: bool = False,
-        login_in_clear: bool = True,
-    ) -> None:
-        self.policy = policy
-        self.service = service
-        self.authenticator = authenticator
-        self.limits = limits
-        self.places = places
-        self.tls_context = tls_context
-        self.implicit_tls = implicit_tls
-        self._login_in_clear = login_in_clear
-        self._clock = clock
-        self._sessions: set[FnapServer] = set()
-        self._checking = LoopingCall(self._check)
-        self._checking.clock = clock  # type: ignore[assignment]
-        self.outcomes: Counter[str] = Counter()
-
-    def doStart(self) -> None:
-        super().doStart()
-        if not self._checking.running:
-            self._checking.start(_CHECK_EVERY, now=False).addErrback(self.unexpected)
-
-    def doStop(self) -> None:
-        super().doStop()
-        if self._checking.running:
-            self._checking.stop()
-
-    def buildProtocol(self, addr: IAddress | None) -> FnapServer:
-        return FnapServer(self, getattr(addr, "host", ""))
-
-    def now(self) -> float:
-        return self._clock.seconds()
-
-    def call_soon(self, what: Callable[[], None]) -> None:
-        self._clock.callLater(0, what)
-
-    def clear_is_safe(self, peer: str) -> bool:
-        """Whether a password may be shown to this peer without TLS."""
-        if self.implicit_tls:
-            return True
-        try:
-            return self._login_in_clear and ipaddress.ip_address(peer).is_loopback
-        except ValueError:
-            return False
-
-    def admit(self, session: FnapServer) -> tuple[str, str] | None:
-        """Gives a place; or says why there is none."""
-        self._sessions.add(session)
-        return self.places.take(session.peer)
-
-    def admit_user(self, session: FnapServer, caller: Caller) -> bool:
-        name = caller.account
-        if name and not self.places.take_user(name):
-            return False
-        session._counted_user = name
-        return True
-
-    def forget(self, session: FnapServer) -> None:
-        if session in self._sessions:
-            self._sessions.remove(session)
-            self.outcomes[session.outcome] += 1
-            self.places.give_back(session.peer, session._counted_user)
-
-    def _check(self) -> None:
-        now = self.now()
-        for session in list(self._sessions):
-            session.check(now)
-
-    def report(self, error: BaseException, session: FnapServer) -> None:
-        """To the operator's log, never to the peer."""
-        if render.is_hidden(error):
-            self.log.failure("command of {peer} failed", Failure(error), peer=session.peer)
-        elif context := render.context_of(error):
-            self.log.info(
-                "{peer}: {text} {context!r}", peer=session.peer, text=str(error), context=dict(context)
-            )
-
-    def unexpected(self, failure: Failure) -> None:
-        self.log.failure("session failed", failure)
-
-    def shut_down(self) -> None:
-        """Tells every client with a 421 and ends."""
-        for session in list(self._sessions):
-            session.shut_down()
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-
-class Places:
-    """How many connections there are: in all, of one address, of one user."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self.total = 0
-        self._of_address: Counter[str] = Counter()
-        self._of_user: Counter[str] = Counter()
-
-    def take(self, address: str) -> tuple[str, str] | None:
-        """Takes a place; (outcome, text) if there was none: it is taken all the same, until it is given back."""
-        self.total += 1
-        self._of_address[address] += 1
-        if self.total > self._limits.total:
-            return "places", "Too many connections: try again later"
-        if self._of_address[address] > self._limits.per_address:
-            return "address's places", "Too many connections from your address"
-        return None
-
-    def take_user(self, name: str) -> bool:
-        if self._of_user[name] >= self._limits.per_user:
-            return False
-        self._of_user[name] += 1
-        return True
-
-    def give_back(self, address: str, user: str) -> None:
-        self.total -= 1
-        for counter, key in ((self._of_address, address), (self._of_user, user)):
-            if key:
-                counter[key] -= 1
-                if counter[key] <= 0:
-                    del counter[key]
