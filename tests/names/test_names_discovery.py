@@ -116,7 +116,7 @@ def test_each_place_answers_when_those_before_it_do_not(place: str, domain: str)
 def test_nearer_places_win() -> None:
     places = [f"_flow._tcp.{F}", F, f"fnaa._flow._tcp.{F}", "_flow._tcp.flows.unix.ar", "_flow._tcp.unix.ar"]
     for index in range(len(places)):
-        assert agent(Records(srv={place: (AGENT,) for place in places[index:]})).source == places[index]
+        assert agent(Records(srv=dict.fromkeys(places[index:], (AGENT,)))).source == places[index]
 
 
 def test_a_pointer_that_leads_nowhere_does_not_end_the_search() -> None:
