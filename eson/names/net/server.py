@@ -95,6 +95,7 @@ class TcpServer(TwistedProtocol):
         self._address = address
         self._buffer = b""
         self._paused = False
+        self._closed = False
         self._timer: Any = None
 
     def connectionMade(self) -> None:
@@ -103,6 +104,8 @@ class TcpServer(TwistedProtocol):
         self._timer = self._factory.call_later(self._factory.limits.idle, self._idle)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._closed:
+            return
         self._buffer = self._buffer + data if self._buffer else data
         if not self._paused:
             self._answer()
@@ -114,8 +117,10 @@ class TcpServer(TwistedProtocol):
 
     def resumeProducing(self) -> None:
         self._paused = False
+        if self._closed:
+            return
         self._answer()
-        if not self._paused:
+        if not self._paused and not self._closed:
             transport: Any = self.transport
             transport.resumeProducing()
 
@@ -123,8 +128,8 @@ class TcpServer(TwistedProtocol):
         pass
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closed = True
         self._buffer = b""
-        self._paused = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._factory.gone(self._address)
@@ -145,10 +150,7 @@ class TcpServer(TwistedProtocol):
                 at = end
                 answered += 1
                 if reply is None:
-                    # what gets no reply over UDP is no DNS client here
-                    self._factory.counts.silent += 1
-                    self._buffer = b""
-                    transport.loseConnection()
+                    self._end(replies)
                     return
                 replies += (_LENGTH.pack(len(reply)), reply)
                 size += len(reply)
@@ -159,6 +161,16 @@ class TcpServer(TwistedProtocol):
         if answered:
             self._factory.counts.tcp += answered
             self._timer.reset(self._factory.limits.idle)
+
+    def _end(self, replies: list[bytes]) -> None:
+        """Ends a connection over which something came that is no query; what was answered before still leaves."""
+        self._factory.counts.silent += 1
+        self._closed = True
+        self._buffer = b""
+        transport: Any = self.transport
+        transport.write(b"".join(replies))
+        transport.unregisterProducer()
+        transport.loseConnection()
 
     def _idle(self) -> None:
         self._factory.counts.idle += 1
@@ -181,7 +193,7 @@ class TcpFactory(Factory):
         self._connections = 0
         self._by_address: dict[str, int] = {}
 
-    def buildProtocol(self, addr: IAddress) -> TcpServer | None:
+    def buildProtocol(self, addr: IAddress | None) -> TcpServer | None:
         host: str = getattr(addr, "host", "")
         here = self._by_address.get(host, 0)
         if self._connections >= self.limits.connections or here >= self.limits.per_address:
@@ -231,18 +243,18 @@ class NameServer(Service):
         except BindError as error:
             self._close()
             raise _cannot_listen(error) from error
-        super().privilegedStartService()
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         self.privilegedStartService()
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._log.info(
             "Name server listens on {addresses} (UDP and TCP)",
             addresses=", ".join(f"{host} port {port}" for host, port in self.addresses),
         )
 
-    def stopService(self) -> Deferred[object]:
-        super().stopService()
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()  # type: ignore[no-untyped-call]
         return self._close()
 
     def _open(self, host: str, port: int) -> int:
@@ -262,7 +274,7 @@ class NameServer(Service):
             return number
         raise AssertionError("unreachable")
 
-    def _close(self) -> Deferred[object]:
+    def _close(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
         self.addresses = []
         stopped = [port.stopListening() for port in ports]
