@@ -23,6 +23,11 @@ _BY_VISIBILITY: dict[Visibility, frozenset[Right]] = {
     Visibility.LISTED: frozenset({"describe", "subscribe"}),
     Visibility.PRIVATE: frozenset(),
 }
+_STRANGER: dict[Visibility, frozenset[Right]] = {
+    **_BY_VISIBILITY,
+    # nobody could be told what became of the request of somebody without a name
+    Visibility.LISTED: frozenset({"describe"}),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,11 @@ class Found:
             raise NoSuch("flow", self.flow.name)
         if right not in self.rights:
             raise NotAllowed(right, self.flow.name)
+
+    @property
+    def approved(self) -> bool:
+        """Whether a subscription that this caller asks for needs nobody's approval."""
+        return "administer" in self.rights or self.flow.visibility is Visibility.PUBLIC
 
 
 def administers(caller: Caller, namespace: Namespace) -> bool:
@@ -64,7 +74,7 @@ def rights_on(
     if flow.owner in principals or administers(caller, namespace):
         return _COPY_OWNER if flow.copy_of else _ALL
     if not flow.copy_of:
-        return _BY_VISIBILITY[flow.visibility]
+        return (_STRANGER if caller.principal == ANONYMOUS else _BY_VISIBILITY)[flow.visibility]
     if subscription is not None and (
         subscription.principal in principals or subscription.principal == ANONYMOUS
     ):
@@ -112,5 +122,19 @@ class Access:
 
     def sees(self, caller: Caller, flow: Flow) -> bool:
         """Whether a flow that is no copy is in the caller's lists."""
-        namespace = self._hosting.namespace_of(flow.name)
-        return "describe" in rights_on(caller, flow, namespace, None)
+        return "describe" in self._rights(caller, flow)
+
+    async def administers(self, caller: Caller, name: str) -> bool:
+        """Whether the caller may do all to the flow of that name, which is no copy."""
+        flow = await self._store.flow(name)
+        return flow is not None and self._hosting.hosts(name) and "administer" in self._rights(caller, flow)
+
+    def _rights(self, caller: Caller, flow: Flow) -> frozenset[Right]:
+        return rights_on(caller, flow, self._hosting.namespace_of(flow.name), None)
+
+    async def concerns(self, caller: Caller, record: Subscription) -> bool:
+        """Whether the caller may know of the subscription: its principal, who administers the flow, an operator."""
+        if caller.operator or record.principal in caller.principals:
+            return True
+        ours = record.flow if record.side is Side.PROVIDER else record.local
+        return await self.administers(caller, ours)

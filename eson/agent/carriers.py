@@ -13,17 +13,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
 
 from eson.agent import views
+from eson.agent.access import Access
 from eson.agent.hosting import Hosting
 from eson.agent.parts import Parts
 from eson.agent.ports import Credential
-from eson.brokers.port import Access
+from eson.brokers.port import Access as BrokerAccess
 from eson.errors import NoSuch, NotOffered, TryLater
 from eson.fnap.core.replies import Item
 from eson.identity.verifier import seal, unseal
 from eson.model.flows import Flow
 from eson.model.principals import Caller
 from eson.model.servers import Server
-from eson.model.subscriptions import Side, Subscription
+from eson.model.subscriptions import Side, State, Subscription
 from eson.processors.port import ProcessorEnd, ProcessorOrder, Processors, ProcessorStatus
 from eson.store.port import Store
 
@@ -38,9 +39,16 @@ def needs_lease(subscription: Subscription) -> bool:
 
 class Carriers:
     def __init__(
-        self, store: Store, hosting: Hosting, parts: Parts, processors: Processors, sealing_key: bytes
+        self,
+        store: Store,
+        hosting: Hosting,
+        access: Access,
+        parts: Parts,
+        processors: Processors,
+        sealing_key: bytes,
     ) -> None:
         self._store = store
+        self._access = access
         self._hosting = hosting
         self._parts = parts
         self._processors = processors
@@ -54,15 +62,23 @@ class Carriers:
     def status(self, subscription: Subscription) -> ProcessorStatus | None:
         return self._processors.status(self.id_of(subscription))
 
+    def status_of(self, id: str) -> ProcessorStatus | None:
+        return self._processors.status(id)
+
     async def find(self, id: str) -> Subscription | None:
         """The live subscription that the processor of that id carries."""
         if id.startswith(SECOND_LEG):
             return await self._live(Side.SUBSCRIBER, id.removeprefix(SECOND_LEG))
-        return await self._live(Side.PROVIDER, id) or await self._live(Side.SUBSCRIBER, id)
+        incoming = await self._live(Side.SUBSCRIBER, id)
+        if incoming is not None and self.id_of(incoming) == id:
+            return incoming
+        return await self._live(Side.PROVIDER, id)
 
-    async def _live(self, side: Side, id: str) -> Subscription | None:
-        found = await self._store.subscription(side, id)
-        return found if found is not None and self.id_of(found) else None
+    async def _live(self, side: Side, copy: str) -> Subscription | None:
+        """`copy` is the copy's name: a subscription is kept under it on both sides."""
+        found = await self._store.subscription(side, copy)
+        live = found is not None and found.state is not State.ENDED and bool(found.copy)
+        return found if live else None
 
     # Orders
 
@@ -97,6 +113,7 @@ class Carriers:
             kind="bridge",
             sources=(source,),
             destinations=(self._own_end(local),),
+            start="beginning",  # of the copy, which begins where the subscription does
         )
 
     async def _flow(self, name: str) -> Flow:
@@ -139,11 +156,13 @@ class Carriers:
         await self._processors.update(await self.order(subscription))
 
     async def pause(self, subscription: Subscription) -> None:
-        await self._processors.pause(self.id_of(subscription))
+        if self.status(subscription) is not None:
+            await self._processors.pause(self.id_of(subscription))
 
     async def resume(self, subscription: Subscription) -> None:
         """From where it was, whether the process was kept or not."""
-        if self.status(subscription) is None:
+        status = self.status(subscription)
+        if status is None or status.state == "stopped":
             await self.start(subscription)
         else:
             await self._processors.resume(self.id_of(subscription))
@@ -157,6 +176,13 @@ class Carriers:
 
     # Showing
 
+    def ids(self) -> Sequence[str]:
+        """Of all processors that run or shall run."""
+        return self._processors.ids()
+
+    async def destroy_orphan(self, id: str) -> None:
+        await self._processors.destroy(id)
+
     async def items(self, caller: Caller) -> Sequence[Item]:
         """GET PROCESSORS: an operator's: all; else those of the caller's subscriptions."""
         found = []
@@ -168,7 +194,7 @@ class Carriers:
 
     async def item(self, caller: Caller, id: str) -> Item:
         """DESCRIBE PROCESSOR; the second leg answers to the copy's name too.  Raises `NoSuch`."""
-        item = await self._item(caller, id)
+        item = await self._item(caller, id) or await self._item(caller, SECOND_LEG + id)
         if item is None:
             raise NoSuch("processor", id)
         return item
@@ -178,10 +204,7 @@ class Carriers:
         subscription = await self.find(id)
         if status is None or subscription is None:
             return None
-        source = await self._store.flow(subscription.flow)
-        principals = caller.principals
-        owned = subscription.side is Side.PROVIDER and source is not None and source.owner in principals
-        if not (caller.operator or owned or subscription.principal in principals):
+        if not await self._access.concerns(caller, subscription):
             return None
         if subscription.side is Side.PROVIDER:
             ends = subscription.flow, subscription.copy
@@ -194,7 +217,7 @@ def foreign_end(credential: Credential) -> ProcessorEnd:
     """A copy at another participant's broker.  Raises `NotOffered` for a kind of broker that we cannot read."""
     if credential.kind != "kafka":
         raise NotOffered(f"Not offered: copies on brokers of type {credential.kind[:32]}")
-    access = Access(
+    access = BrokerAccess(
         servers=credential.servers,
         security=credential.security,
         mechanism=credential.mechanism,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -15,13 +16,16 @@ from eson.agent.hosting import Hosting, Limits
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
-from eson.errors import Conflict, EsonError, LimitReached, NoSuch, TryLater, Usage
+from eson.agent.positions import offsets_of
+from eson.agent.records import every_subscription, quietly
+from eson.errors import Busy, Conflict, EsonError, LimitReached, NoSuch, TryLater
 from eson.model.flows import Flow
 from eson.model.names import new_copy_label, parent
-from eson.model.positions import AtOffsets, AtTime, Beginning, Now, Position, parse_position
+from eson.model.positions import Now, Position, parse_position
 from eson.model.principals import ANONYMOUS, Principal
 from eson.model.subscriptions import Reason, Side, State, Subscription, check_change
 from eson.store.port import (
+    Change,
     DropCredential,
     DropFlow,
     DropIntention,
@@ -34,6 +38,7 @@ from eson.store.port import (
 )
 from eson.store.records import Intention
 
+NOT_READY = "processor not ready"
 MAKE = "make-copy"
 APPROVE = "approve-copy"
 END = "end-copy"
@@ -41,11 +46,18 @@ END = "end-copy"
 _log = Logger()
 
 
-class Tellers(Protocol):
+class Teller(Protocol):
     """Whoever tells the subscriber's side what became of a copy."""
 
     def tell(self, subscription: Subscription) -> None:
         """Best effort and in the background: the lease check covers what gets lost."""
+
+
+class Streams(Protocol):
+    """The READs and WRITEs that are open."""
+
+    async def recheck(self, flow: str) -> None:
+        """Cuts those whose caller may not do that any more."""
 
 
 class Copies:
@@ -55,7 +67,8 @@ class Copies:
         hosting: Hosting,
         parts: Parts,
         carriers: Carriers,
-        tellers: Tellers,
+        teller: Teller,
+        streams: Streams,
         locks: Locks,
         audit: Audit,
         clock: Clock,
@@ -65,7 +78,9 @@ class Copies:
         self._hosting = hosting
         self._parts = parts
         self._carriers = carriers
-        self._tellers = tellers
+        self._teller = teller
+        self._streams = streams
+        self._under_way: Counter[str] = Counter()
         self._locks = locks
         self._audit = audit
         self._clock = clock
@@ -93,24 +108,36 @@ class Copies:
             existing = await self._existing(flow, principal, token)
             if existing is not None:
                 return existing
+            if await self._store.intention(flow.name) is not None:
+                raise Busy(f"Another operation on {flow.name} is under way")
             await self._check_limits(principal, approved)
             record = self._record(flow, principal, position or Now(), token, local)
-            with self._locks.hold(record.copy):
-                if approved:
-                    return await self._make(record, flow, position or Now())
-                return await self._reserve(record)
+            self._under_way[principal.participant] += 1
+            try:
+                with self._locks.hold(record.copy):
+                    if approved:
+                        return await self._make(record, flow, position or Now())
+                    return await self._reserve(record)
+            finally:
+                self._under_way[principal.participant] -= 1
 
     async def _existing(self, flow: Flow, principal: Principal, token: str) -> Subscription | None:
         if principal == ANONYMOUS:
-            found = await self._store.subscriptions(Side.PROVIDER, flow=flow.name, principal=ANONYMOUS)
-            return found[0] if found else None
-        if not token:
+            every = await self._store.subscriptions(Side.PROVIDER, flow=flow.name, principal=ANONYMOUS)
+            found = every[0] if every else None
+        elif token:
+            found = await self._store.subscription_by_token(Side.PROVIDER, principal, flow.name, token)
+        else:
             return None
-        return await self._store.subscription_by_token(Side.PROVIDER, principal, flow.name, token)
+        if found is not None and await self._store.intention(found.copy) is not None:
+            # left by a crash: it will be taken back or ended, so it is nothing to answer with
+            raise Busy(f"Another operation on {found.copy} is under way")
+        return found
 
     async def _check_limits(self, principal: Principal, approved: bool) -> None:
         if principal.participant:
             number = await self._store.count_subscriptions(principal.participant)
+            number = max(number, self._under_way[principal.participant])
             if number >= self._limits.subscriptions_per_participant:
                 raise LimitReached("subscriptions per participant")
         if not approved and await self._store.count_pending() >= self._limits.pending:
@@ -140,7 +167,7 @@ class Copies:
 
     async def _reserve(self, record: Subscription) -> Subscription:
         """Pending: the copy's name is taken, nothing else exists yet."""
-        pending = replace(record, state=State.PENDING)
+        pending = replace(record, state=State.PENDING, renewed=None)  # it has no lease yet
         note = self._audit.note(record.principal, "request subscription", record.copy)
         await self._store.apply(UseLabel(_label(record)), PutSubscription(pending), note)
         return pending
@@ -151,9 +178,9 @@ class Copies:
         intention = self._intention(MAKE, record, copy)
         await self._store.apply(UseLabel(_label(record)), PutSubscription(record), PutIntention(intention))
         try:
-            return await self._build(record, flow, copy, State.ACTIVE, record.principal, "subscribe")
+            return await self._build(record, flow, copy, record.principal, "subscribe")
         except EsonError:
-            await self._try(self.undo(intention))
+            await quietly(self.undo(intention))
             raise
 
     def copy_flow(self, record: Subscription, flow: Flow) -> Flow:
@@ -180,44 +207,39 @@ class Copies:
         return Intention(kind, record.copy, self._clock.now(), data)
 
     async def _build(
-        self,
-        record: Subscription,
-        flow: Flow,
-        copy: Flow,
-        state: State,
-        actor: Principal | str,
-        act: str,
+        self, record: Subscription, flow: Flow, copy: Flow, actor: Principal | str, act: str
     ) -> Subscription:
-        """Topic, records, processor; then the record, synced.  A processor that is not ready keeps it *requested*."""
+        """Topic, records, processor; then the record, synced.  A processor that is not ready goes on trying."""
         await self._parts.make_queue(copy)
         await self._parts.publish(copy)
         if record.principal == ANONYMOUS:
-            await self._admit_anonymous(copy)
-        now = self._clock.now()
+            await self._parts.admit(copy.broker, ANONYMOUS_USER, (copy.topic,))
+        ready = True
         try:
             await self._carriers.start_outgoing(record, flow, copy)
-            done = replace(record, state=state, since=now)
         except TryLater as error:
             _log.warn("{copy}: its processor is not ready: {reason}", copy=copy.name, reason=error.text)
-            # an approval stays granted: the record says failing until the processor runs
-            later = State.REQUESTED if record.state is State.REQUESTED else State.FAILING
-            done = replace(record, state=later, reason="processor not ready", since=now)
+            ready = False
+        states = self._built(record, ready)
         note = self._audit.note(actor, act, record.copy, f"for {record.principal}")
-        await self._store.apply(PutFlow(copy), PutSubscription(done), DropIntention(record.copy), note)
-        return done
+        puts = [PutSubscription(one) for one in states]
+        await self._store.apply(PutFlow(copy), *puts, DropIntention(record.copy), note)
+        return states[-1]
+
+    def _built(self, record: Subscription, ready: bool) -> list[Subscription]:
+        """The states that follow.  What was asked for stays requested until it is ready; an approval is for good."""
+        now = self._clock.now()
+        active = replace(record, state=State.ACTIVE, reason="", since=now)
+        if ready:
+            return [active]
+        if record.state is State.REQUESTED:
+            return [replace(record, reason=NOT_READY, since=now)]
+        return [active, replace(active, state=State.FAILING, reason=NOT_READY)]
 
     async def _offsets(self, flow: Flow, position: Position) -> tuple[tuple[int, int], ...]:
         """The position as offsets of today, for every partition.  Raises `Usage` for a partition that is not there."""
-        broker = self._parts.broker(flow.broker)
-        if isinstance(position, Now):
-            return _pairs(await broker.end_offsets(flow.topic))
-        if isinstance(position, AtTime):
-            return _pairs(await broker.offsets_at(flow.topic, position.when))
-        first = await broker.first_offsets(flow.topic)
-        if isinstance(position, Beginning):
-            return _pairs(first)
-        end = await broker.end_offsets(flow.topic)
-        return _pairs(_within(position, first, end))
+        offsets = await offsets_of(self._parts.broker(flow.broker), flow.topic, position)
+        return tuple(sorted(offsets.items()))
 
     # After a crash
 
@@ -226,6 +248,8 @@ class Copies:
         copy = intention.object
         record = await self._store.subscription(Side.PROVIDER, copy)
         if record is not None and await self._store.flow(copy) is None:
+            if record.principal == ANONYMOUS:
+                await self._cut_off_anonymous(intention.data["broker"], copy)
             await self._carriers.destroy(record)
             await self._parts.withdraw(copy)
             await self._parts.broker(intention.data["broker"]).delete_queue(intention.data["topic"])
@@ -252,11 +276,11 @@ class Copies:
             intention = self._intention(APPROVE, record, plan)
             await self._store.apply(PutIntention(intention))
             try:
-                done = await self._build(granted, flow, plan, State.ACTIVE, actor, "approve subscriber")
+                done = await self._build(granted, flow, plan, actor, "approve subscriber")
             except EsonError:
-                await self._try(self.undo(intention))
+                await quietly(self.undo(intention))
                 raise
-        self._tellers.tell(done)
+        self._teller.tell(done)
         return done
 
     async def _record_of(self, copy: str) -> Subscription:
@@ -276,37 +300,56 @@ class Copies:
         with self._locks.hold(copy):
             record = await self._record_of(copy)
             check_change(record.state, State.ENDED)
-            ended = replace(
-                record, state=State.ENDED, reason=reason.value, actor=str(actor), since=self._clock.now()
-            )
-            note = self._audit.note(actor, f"end subscription: {reason.value}", copy, detail)
+            data = {"reason": reason.value, "actor": str(actor), "detail": detail}
             flow = await self._store.flow(copy)
             left = await self._store.intention(copy)
             if flow is None and left is None:
-                await self._store.apply(PutSubscription(ended), note)
+                await self._store.apply(*self._ended(record, data))
             else:
-                data = left.data if flow is None and left is not None else _where(flow)
+                data |= (
+                    {"broker": flow.broker, "topic": flow.topic} if flow else dict(left.data if left else {})
+                )
                 intention = Intention(END, copy, self._clock.now(), data)
-                await self._store.apply(PutSubscription(ended), PutIntention(intention), note)
+                await self._store.apply(PutIntention(intention))
                 try:
                     await self._cut_off(intention, record)
                 except TryLater:
-                    await self._store.apply(PutSubscription(record), DropIntention(copy))
+                    if flow is not None:  # the answer may have been lost, not the request
+                        await quietly(self.readmit(record, flow))
+                    await quietly(self._store.apply(DropIntention(copy)))
                     raise
-                await self._try(self.finish_end(intention))
-        self._tellers.tell(ended)
+                await self._store.apply(*self._ended(record, data))
+                await quietly(self._remove(intention, record))
+        await self._streams.recheck(copy)
+        ended = replace(record, state=State.ENDED, reason=reason.value)
+        self._teller.tell(ended)
         return ended
+
+    def _ended(self, record: Subscription, data: Mapping[str, str]) -> tuple[Change, Change]:
+        ended = replace(
+            record,
+            state=State.ENDED,
+            reason=data["reason"],
+            actor=data["actor"],
+            since=self._clock.now(),
+        )
+        act = f"end subscription: {data['reason']}"
+        return PutSubscription(ended), self._audit.note(data["actor"], act, record.copy, data["detail"])
 
     async def _cut_off(self, intention: Intention, record: Subscription) -> None:
         broker = intention.data["broker"]
         if record.principal == ANONYMOUS:
             await self._cut_off_anonymous(broker, intention.object)
         else:
-            await self._parts.shut_out(broker, intention.object)
+            await self._parts.take_rights(broker, intention.object)
 
-    async def _admit_anonymous(self, copy: Flow) -> None:
-        topics = (*await self._anonymous_topics(copy.broker, copy.name), copy.topic)
-        await self._parts.admit(copy.broker, ANONYMOUS_USER, topics)
+    async def readmit(self, record: Subscription, copy: Flow) -> None:
+        """Gives the reader of a live copy the rights that it should have.  Raises `TryLater`."""
+        if record.principal == ANONYMOUS:
+            topics = await self._anonymous_topics(copy.broker, without="")
+            await self._parts.admit(copy.broker, ANONYMOUS_USER, topics or (copy.topic,))
+        elif await self._store.credential(Side.PROVIDER, copy.name) is not None:
+            await self._parts.give_rights(copy)
 
     async def _cut_off_anonymous(self, broker: str, copy: str) -> None:
         """All anonymous readers share one credential: its rights are taken and given again without this copy."""
@@ -316,31 +359,61 @@ class Copies:
             await self._parts.admit(broker, ANONYMOUS_USER, topics)
 
     async def _anonymous_topics(self, broker: str, without: str) -> tuple[str, ...]:
-        others = await self._store.subscriptions(Side.PROVIDER, principal=ANONYMOUS)
-        flows = [await self._store.flow(one.copy) for one in others if one.copy != without]
+        flows = [
+            await self._store.flow(one.copy)
+            async for one in every_subscription(self._store, Side.PROVIDER, principal=ANONYMOUS)
+            if one.copy != without
+        ]
         return tuple(flow.topic for flow in flows if flow is not None and flow.broker == broker)
+
+    async def _remove(self, intention: Intention, record: Subscription) -> None:
+        if record.principal != ANONYMOUS:
+            await self._parts.shut_out(intention.data["broker"], record.copy)
+        await self._carriers.destroy(record)
+        await self._parts.broker(intention.data["broker"]).delete_queue(intention.data["topic"])
+        await self._parts.withdraw(record.copy)
+        await self._store.apply(
+            DropFlow(record.copy), DropCredential(Side.PROVIDER, record.copy), DropIntention(record.copy)
+        )
 
     async def finish_end(self, intention: Intention) -> None:
         """Goes on with an ending from its first step to its last.  Raises `TryLater`."""
         copy = intention.object
         record = await self._store.subscription(Side.PROVIDER, copy)
-        if record is not None:
-            await self._cut_off(intention, record)
-            await self._carriers.destroy(record)
-        await self._parts.broker(intention.data["broker"]).delete_queue(intention.data["topic"])
-        await self._parts.withdraw(copy)
-        await self._store.apply(DropFlow(copy), DropCredential(Side.PROVIDER, copy), DropIntention(copy))
+        if record is None:
+            await self._store.apply(DropIntention(copy))
+            return
+        await self._cut_off(intention, record)
+        if record.state is not State.ENDED:
+            await self._store.apply(*self._ended(record, intention.data))
+        await self._remove(intention, record)
+        await self._streams.recheck(copy)
+        self._teller.tell(replace(record, state=State.ENDED))
 
-    @staticmethod
-    async def _try(step: Coroutine[Any, Any, None]) -> None:
-        try:
-            await step
-        except TryLater as error:
-            _log.warn("left to the reconciler: {reason}", reason=error.text, context=error.context)
+    # What changes with the flow
+
+    async def follow(self, flow: Flow) -> None:
+        """Gives the copies of a flow the partitions and the visibility that it has now.  Raises `TryLater`."""
+        async for one in every_subscription(self._store, Side.PROVIDER, flow=flow.name):
+            await self.follow_one(flow, one.copy)
+
+    async def follow_one(self, flow: Flow, name: str) -> None:
+        """As `follow`, for one copy.  Raises `TryLater`, `Busy`."""
+        with self._locks.hold(name):
+            copy = await self._store.flow(name)
+            if copy is None or not behind(copy, flow):
+                return
+            if copy.partitions < flow.partitions:
+                await self._parts.broker(copy.broker).add_partitions(copy.topic, flow.partitions)
+            partitions = max(copy.partitions, flow.partitions)
+            copy = replace(copy, partitions=partitions, visibility=flow.visibility)
+            await self._parts.publish(copy)
+            await self._store.apply(PutFlow(copy))
 
 
-def _where(flow: Flow | None) -> Mapping[str, str]:
-    return {} if flow is None else {"broker": flow.broker, "topic": flow.topic}
+def behind(copy: Flow, flow: Flow) -> bool:
+    """Whether a copy lacks what its flow has got since."""
+    return copy.partitions < flow.partitions or copy.visibility is not flow.visibility
 
 
 def _label(record: Subscription) -> str:
@@ -349,16 +422,3 @@ def _label(record: Subscription) -> str:
 
 def _request_lock(flow: Flow, principal: Principal, token: str) -> tuple[str, ...]:
     return (f"{flow.name} for {principal} {token}",) if token or principal == ANONYMOUS else ()
-
-
-def _pairs(offsets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
-    return tuple(sorted(offsets.items()))
-
-
-def _within(position: AtOffsets, first: Mapping[int, int], end: Mapping[int, int]) -> Mapping[int, int]:
-    wanted = dict(first)
-    for partition, offset in position.offsets:
-        if partition not in first:
-            raise Usage(f"Usage: FROM: there is no partition {partition}")
-        wanted[partition] = min(max(offset, first[partition]), end[partition])
-    return wanted

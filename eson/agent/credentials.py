@@ -11,7 +11,7 @@ from eson.agent.hosting import Hosting, Limits
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts, client_servers, issues_credentials, protocol
 from eson.agent.ports import Clock, Credential
-from eson.brokers.port import Broker, Rights
+from eson.brokers.port import Broker
 from eson.errors import EncryptionRequired, NotAllowed
 from eson.fnap.core.commands import GetCredential
 from eson.fnap.core.replies import Description
@@ -99,11 +99,7 @@ class Credentials:
             )
             note = self._audit.note(caller.principal, "issue credential", flow.name)
             await self._store.apply(PutCredential(stored), note)
-            if flow.copy_of:
-                rights = Rights(read=(flow.topic,), group=flow.name)
-            else:
-                rights = Rights(read=(flow.topic,), write=(flow.topic,), groups_prefix=flow.name)
-            await broker.allow(flow.name, rights)
+            await self._parts.give_rights(flow)
             await broker.set_credential(flow.name, password)
         return await self._with_user(flow, broker, flow.name, password, flow.name, found)
 

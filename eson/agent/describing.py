@@ -9,6 +9,7 @@ from eson.agent import views
 from eson.agent.access import Access
 from eson.agent.carriers import Carriers
 from eson.agent.hosting import Hosting
+from eson.agent.parts import Parts
 from eson.agent.settings import shown
 from eson.brokers.port import Broker
 from eson.errors import NoSuch
@@ -35,6 +36,7 @@ class Descriptions:
         store: Store,
         hosting: Hosting,
         access: Access,
+        parts: Parts,
         brokers: Mapping[str, Broker],
         names: Names,
         carriers: Carriers,
@@ -44,6 +46,7 @@ class Descriptions:
         self._store = store
         self._hosting = hosting
         self._access = access
+        self._parts = parts
         self._brokers = brokers
         self._names = names
         self._carriers = carriers
@@ -62,13 +65,13 @@ class Descriptions:
         return await self._kinds[command.kind](caller, command.name)
 
     async def _flow(self, caller: Caller, name: str) -> Description:
-        gone = await self._without_flow(caller, name)
-        if gone is not None:
-            return gone
+        without = await self._without_flow(caller, name)
+        if without is not None:
+            return without
         found = await self._access.flow(caller, name)
         item = dict(
             await views.flow_item(
-                found.flow, self._brokers[found.flow.broker], self._hosting.participant.agent
+                found.flow, self._parts.broker(found.flow.broker), self._hosting.participant.agent
             )
         )
         if found.subscription is not None:
@@ -87,18 +90,12 @@ class Descriptions:
             return None
         for side in Side:
             record = await self._store.subscription(side, name)
-            if record is not None and record.copy and await self._concerns(caller, record):
+            if record is not None and record.copy and await self._access.concerns(caller, record):
                 values = dict(views.copy_values(record, self._carriers.status(record)))
                 if side is Side.SUBSCRIBER:
                     values["provider-state"] = record.remote_state or "unknown"
                 return Description({"flow": record.copy, **shown(views.COPY_KEYS, values)})
         return None
-
-    async def _concerns(self, caller: Caller, record: Subscription) -> bool:
-        if caller.operator or record.principal in caller.principals:
-            return True
-        source = await self._store.flow(record.flow) if record.side is Side.PROVIDER else None
-        return source is not None and source.owner in caller.principals
 
     async def _namespace(self, caller: Caller, name: str) -> Description:
         namespace = self._hosting.namespace(name)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections import Counter
 from dataclasses import replace
-from typing import Any, Protocol
-
-from twisted.logger import Logger
+from typing import Protocol
 
 from eson.agent.access import Access, Found, require_create
 from eson.agent.audit import Audit
@@ -14,13 +12,14 @@ from eson.agent.hosting import Hosting, Limits
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
+from eson.agent.records import every_subscription, quietly
 from eson.agent.settings import flow_settings
 from eson.errors import Conflict, EsonError, LimitReached, NameNotAllowed, NotSupported, TryLater
 from eson.fnap.core.commands import CreateFlow, DeleteFlow, UpdateFlow
 from eson.fnap.core.replies import Ok
 from eson.model.flows import Flow, Namespace, Visibility
-from eson.model.names import canonical_flow, parent
-from eson.model.principals import Caller, Principal
+from eson.model.names import ancestors, canonical_flow, parent
+from eson.model.principals import ANONYMOUS, Caller, Principal
 from eson.model.subscriptions import Reason, Side, Subscription
 from eson.store.port import DropCredential, DropFlow, DropIntention, PutFlow, PutIntention, Store
 from eson.store.records import Intention
@@ -29,8 +28,6 @@ CREATE = "create-flow"
 UPDATE = "update-flow"
 DELETE = "delete-flow"
 
-_log = Logger()
-
 
 class Endings(Protocol):
     """What ends subscriptions, as far as flows need it."""
@@ -38,6 +35,13 @@ class Endings(Protocol):
     async def end_copy(self, copy: str, reason: Reason, actor: Principal | str) -> None: ...
 
     async def end_local(self, subscription: Subscription, actor: Principal | str) -> None: ...
+
+    async def flow_changed(self, flow: Flow) -> None: ...
+
+
+class Streams(Protocol):
+    async def recheck(self, flow: str) -> None:
+        """Cuts READs and WRITEs whose caller may not do that any more."""
 
 
 class Flows:
@@ -48,6 +52,7 @@ class Flows:
         access: Access,
         parts: Parts,
         endings: Endings,
+        streams: Streams,
         locks: Locks,
         audit: Audit,
         clock: Clock,
@@ -58,6 +63,8 @@ class Flows:
         self._access = access
         self._parts = parts
         self._endings = endings
+        self._streams = streams
+        self._under_way: Counter[Principal] = Counter()
         self._locks = locks
         self._audit = audit
         self._clock = clock
@@ -71,12 +78,23 @@ class Flows:
         namespace = self._hosting.namespace_of(name)
         require_create(caller, namespace)
         settings = flow_settings(command.pairs)
-        with self._locks.hold(name):
-            await self.check_name(name)
-            if not caller.operator:
-                await self._check_limit(caller.principal)
-            await self.make(self.plan(name, namespace, caller.principal, **settings), caller.principal)
+        # shared: no namespace or flow of that name comes or goes meanwhile
+        with self._locks.hold(name, shared=ancestors(name)):
+            await self.check_new(caller, name)
+            self._under_way[caller.principal] += 1
+            try:
+                await self.make(self.plan(name, namespace, caller.principal, **settings), caller.principal)
+            finally:
+                self._under_way[caller.principal] -= 1
         return Ok(name)
+
+    async def check_new(self, caller: Caller, name: str) -> None:
+        """Whether the caller may have one flow more, of that name.  Raises `Conflict`, `NameNotAllowed`, `LimitReached`."""
+        await self.check_name(name)
+        if not caller.operator:
+            number = await self._store.count_flows(caller.principal) + self._under_way[caller.principal]
+            if number >= self._limits.flows_per_account:
+                raise LimitReached("flows per account")
 
     def plan(self, name: str, namespace: Namespace, owner: Principal, **settings: object) -> Flow:
         """The flow as it shall be, with the namespace's defaults."""
@@ -101,10 +119,6 @@ class Flows:
         if below is not None:
             raise NameNotAllowed(f"{name} lies directly above the flow {below.name}")
 
-    async def _check_limit(self, owner: Principal) -> None:
-        if await self._store.count_flows(owner) >= self._limits.flows_per_account:
-            raise LimitReached("flows per account")
-
     async def make(self, flow: Flow, actor: Principal) -> Flow:
         """Makes queue and records and remembers the flow.  Whoever calls holds its lock.  Raises `TryLater`, `Conflict`."""
         left = await self._store.intention(flow.name)
@@ -113,7 +127,7 @@ class Flows:
             left = None
         queue = await self._parts.find_queue(flow)
         # a queue that was there before us is never removed when the rest fails
-        existed = queue is not None if left is None else bool(left.data["existed"])
+        existed = queue is not None if left is None else bool(left.data.get("existed", True))
         if existed and queue is not None and "partitions" not in flow.settings:
             flow = replace(flow, partitions=queue.partitions)
         data = {"broker": flow.broker, "topic": flow.topic, "existed": existed}
@@ -125,7 +139,7 @@ class Flows:
             note = self._audit.note(actor, "create flow", flow.name)
             await self._store.apply(PutFlow(flow), DropIntention(flow.name), note)
         except EsonError:
-            await self._try(self.undo_create(intention))
+            await quietly(self.undo_create(intention))
             raise
         return flow
 
@@ -157,9 +171,11 @@ class Flows:
                 note = self._audit.note(caller.principal, "update flow", old.name, _changes(command))
                 await self._store.apply(PutFlow(flow), DropIntention(old.name), note)
             except EsonError:
-                await self._try(self.settle_update(intention))
+                await quietly(self.settle_update(intention))
                 raise
             await self._end_anonymous(flow, caller)
+        await quietly(self._endings.flow_changed(flow))
+        await self._streams.recheck(flow.name)
         return Ok(old.name)
 
     async def settle_update(self, intention: Intention) -> None:
@@ -187,9 +203,8 @@ class Flows:
     async def _end_anonymous(self, flow: Flow, caller: Caller) -> None:
         if flow.visibility is Visibility.PUBLIC:
             return
-        for one in await self._store.subscriptions(Side.PROVIDER, flow=flow.name):
-            if one.principal.kind == "anonymous":
-                await self._endings.end_copy(one.id, Reason.REVOKED, caller.principal)
+        for one in await self._store.subscriptions(Side.PROVIDER, flow=flow.name, principal=ANONYMOUS):
+            await quietly(self._endings.end_copy(one.id, Reason.REVOKED, caller.principal))
 
     # DELETE
 
@@ -208,9 +223,9 @@ class Flows:
             subscribers = await self._store.subscriptions(Side.PROVIDER, flow=flow.name)
             if subscribers and not force:
                 raise Conflict(f"{flow.name} has subscribers: {len(subscribers)}")
-            for one in subscribers:
+            async for one in every_subscription(self._store, Side.PROVIDER, flow=flow.name):
                 await self._endings.end_copy(one.id, Reason.FLOW_DELETED, actor)
-            for one in await self._store.subscriptions(Side.SUBSCRIBER, local=flow.name):
+            async for one in every_subscription(self._store, Side.SUBSCRIBER, local=flow.name):
                 await self._endings.end_local(one, actor)
             intention = Intention(
                 DELETE,
@@ -222,10 +237,13 @@ class Flows:
             try:
                 await self._cut_off(intention)
             except TryLater:
-                await self._store.apply(DropIntention(flow.name))
+                if await self._store.credential(Side.PROVIDER, flow.name) is not None:
+                    await quietly(self._parts.give_rights(flow))
+                await quietly(self._store.apply(DropIntention(flow.name)))
                 raise
             # the events are gone: from here on it can only be finished, by the reconciler if not now
-            await self._try(self._forget(intention))
+            await quietly(self._forget(intention))
+        await self._streams.recheck(flow.name)
 
     async def finish_delete(self, intention: Intention) -> None:
         """Goes on with a DELETE from its first step to its last.  Raises `TryLater`."""
@@ -234,10 +252,11 @@ class Flows:
 
     async def _cut_off(self, intention: Intention) -> None:
         broker, topic = intention.data["broker"], intention.data["topic"]
-        await self._parts.shut_out(broker, intention.object)
+        await self._parts.take_rights(broker, intention.object)
         await self._parts.broker(broker).delete_queue(topic)
 
     async def _forget(self, intention: Intention) -> None:
+        await self._parts.shut_out(intention.data["broker"], intention.object)
         await self._parts.withdraw(intention.object)
         await self._store.apply(
             DropFlow(intention.object),
@@ -245,13 +264,6 @@ class Flows:
             DropIntention(intention.object),
             self._audit.note(intention.data["actor"], "delete flow", intention.object),
         )
-
-    @staticmethod
-    async def _try(step: Coroutine[Any, Any, None]) -> None:
-        try:
-            await step
-        except TryLater as error:
-            _log.warn("left to the reconciler: {reason}", reason=error.text, context=error.context)
 
 
 def _changes(command: UpdateFlow) -> str:

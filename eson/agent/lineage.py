@@ -10,6 +10,10 @@ from eson.store.port import Store
 MAX_MARKS = 16
 
 
+class Loop(Conflict):
+    """Events would come back to the flow that they came from.  Retry: no."""
+
+
 class Lineages:
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -33,6 +37,6 @@ class Lineages:
 
     @staticmethod
     def check(local: str, lineage: tuple[str, ...]) -> None:
-        """Raises `Conflict` if events would come back to the flow that they came from."""
+        """Raises `Loop` if events would come back to the flow that they came from."""
         if ancestry_mark(local) in lineage:
-            raise Conflict(f"{local} is among the sources of that flow: a loop would be closed")
+            raise Loop(f"{local} is among the sources of that flow: a loop would be closed")

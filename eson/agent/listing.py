@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 
 from eson.agent import views
 from eson.agent.access import Access
@@ -22,7 +23,7 @@ from eson.fnap.core.replies import Item, Listing
 from eson.model.flows import Flow
 from eson.model.names import is_at_or_below
 from eson.model.principals import Caller, Principal
-from eson.model.subscriptions import Side, Subscription
+from eson.model.subscriptions import Side, State, Subscription
 from eson.store.port import Store
 
 CHUNK = 500
@@ -78,7 +79,7 @@ class Lists:
     async def subscriptions(self, caller: Caller, command: GetSubscriptions) -> Listing:
         """The caller's own; an operator's: all.  `flow` narrows to those of a flow, or into a local flow."""
         name = await self._access.spelled(caller, command.flow) if command.flow else ""
-        asked: list[Principal | None] = [None] if caller.operator else sorted(caller.principals)
+        asked: Sequence[Principal | None] = [None] if caller.operator else sorted(caller.principals)
         found = [one for side in Side for who in asked for one in await self._every(side, principal=who)]
         wanted = [one for one in found if not _doubled(one) and (not name or name in _names(one))]
         items = [
@@ -93,12 +94,15 @@ class Lists:
         if found.flow.copy_of:
             every = [one for one in every if one.copy == found.flow.name]
         items = [
-            views.subscriber_item(
-                one, self._carriers.status(one), self._limits.lease if needs_lease(one) else None
-            )
+            views.subscriber_item(one, self._carriers.status(one), self._expires(one))
             for one in _page(every, command.page)
         ]
         return Listing(items)
+
+    def _expires(self, one: Subscription) -> datetime | None:
+        if one.state is State.PENDING:
+            return one.created + self._limits.request
+        return one.renewed + self._limits.lease if one.renewed is not None and needs_lease(one) else None
 
     async def _every(
         self, side: Side, flow: str = "", principal: Principal | None = None

@@ -12,8 +12,9 @@ from eson.agent.hosting import Hosting
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
+from eson.agent.records import quietly
 from eson.agent.settings import namespace_settings
-from eson.errors import Conflict, EsonError, NotAllowed, NotHosted, NotSupported, TryLater
+from eson.errors import Conflict, EsonError, NoSuch, NotAllowed, NotHosted, NotSupported
 from eson.fnap.core.commands import CreateNamespace, DeleteNamespace, UpdateNamespace
 from eson.fnap.core.replies import Ok
 from eson.model.flows import Namespace
@@ -63,7 +64,7 @@ class Namespaces:
             raise NotAllowed("administer", upper.name)
         settings = self._checked(namespace_settings(command.pairs))
         with self._locks.hold(name):
-            if name in hosted:
+            if self._hosting.find(name) is not None:
                 raise Conflict(f"{name} exists")
             if await self._store.flow(name) is not None or await self._store.flows(below=name, limit=1):
                 raise Conflict(f"{name} has flows")
@@ -76,7 +77,7 @@ class Namespaces:
                 note = self._audit.note(caller.principal, "create namespace", name)
                 await self._store.apply(PutNamespace(namespace), DropIntention(name), note)
             except EsonError:
-                await self._try_settle(intention)
+                await quietly(self.settle(intention))
                 raise
             self._hosting.keep([namespace])
         return Ok(name)
@@ -86,7 +87,9 @@ class Namespaces:
         old = self._administered(caller, command.namespace)
         if old.configured:
             raise NotSupported(f"{old.name} is set in the configuration")
-        with self._locks.hold(old.name):
+        with self._locks.hold(_settings_lock(old.name)):
+            if self._hosting.find(old.name) is None:
+                raise NoSuch("namespace", old.name)
             namespace = replace(old, **settings)
             changes = " ".join(f"{key}={value}" for key, value in command.pairs)
             note = self._audit.note(caller.principal, "update namespace", old.name, changes)
@@ -103,7 +106,7 @@ class Namespaces:
         below = [one.name for one in self._hosting.all() if is_below(one.name, name)]
         if below:
             raise Conflict(f"{name} has namespaces: {below[0]}")
-        with self._locks.hold(name):
+        with self._locks.hold(name, _settings_lock(name)):
             flows = await self._store.flows(below=name, limit=1000)
             if flows and not command.force:
                 raise Conflict(f"{name} is not empty: {flows[0].name}")
@@ -116,7 +119,7 @@ class Namespaces:
             note = self._audit.note(caller.principal, "delete namespace", name)
             await self._store.apply(DropNamespace(name), PutIntention(intention), note)
             self._hosting.forget(name)
-            await self._try_settle(intention)
+            await quietly(self.settle(intention))
         return Ok(name)
 
     def _administered(self, caller: Caller, name: str) -> Namespace:
@@ -140,8 +143,7 @@ class Namespaces:
             await self._names.withdraw_namespace(intention.object)
         await self._store.apply(DropIntention(intention.object))
 
-    async def _try_settle(self, intention: Intention) -> None:
-        try:
-            await self.settle(intention)
-        except TryLater:
-            pass  # the intention stays, and the reconciler repeats it
+
+def _settings_lock(namespace: str) -> str:
+    """Apart from the namespace's own lock, which everyone shares who creates a flow below it."""
+    return f"the settings of {namespace}"

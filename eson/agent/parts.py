@@ -67,7 +67,7 @@ class Parts:
 
     async def publish(self, flow: Flow) -> None:
         """Makes DNS say what it should of this flow: nothing, if it is private."""
-        if flow.visibility is Visibility.PRIVATE and not flow.copy_of:
+        if flow.visibility is Visibility.PRIVATE:  # a copy tells the name of its flow
             await self._names.withdraw_flow(flow.name)
             return
         broker = self.broker(flow.broker)
@@ -87,6 +87,12 @@ class Parts:
     async def withdraw(self, flow: str) -> None:
         await self._names.withdraw_flow(flow)
 
+    async def take_rights(self, broker: str, username: str) -> None:
+        """Takes a user's rights, which cuts its open connections."""
+        kind = self.broker(broker)
+        if issues_credentials(kind):
+            await kind.disallow(username)
+
     async def shut_out(self, broker: str, username: str) -> None:
         """Takes the rights first, which cuts open connections, then the credential."""
         kind = self.broker(broker)
@@ -94,8 +100,19 @@ class Parts:
             await kind.disallow(username)
             await kind.delete_credential(username)
 
+    async def give_rights(self, flow: Flow) -> None:
+        """Lets the user of a copy read it, or the user of a flow read and write it."""
+        kind = self.broker(flow.broker)
+        if not issues_credentials(kind):
+            return
+        if flow.copy_of:
+            rights = Rights(read=(flow.topic,), group=flow.name)
+        else:
+            rights = Rights(read=(flow.topic,), write=(flow.topic,), groups_prefix=flow.name)
+        await kind.allow(flow.name, rights)
+
     async def admit(self, broker: str, username: str, topics: tuple[str, ...]) -> None:
-        """Lets a user whose password is its name read some queues, in groups that begin with its name and `-`."""
+        """Lets a user whose password is its name read some queues too, in groups that begin with its name and `-`."""
         kind = self.broker(broker)
         if issues_credentials(kind):
             await kind.allow(username, Rights(read=topics, groups_prefix=f"{username}-"))

@@ -5,9 +5,10 @@ The ports to brokers, processors and names stand in those rooms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from eson.model.positions import Position
 from eson.model.principals import Principal
@@ -45,7 +46,8 @@ class RemoteFlow:
 class RemoteSession(Protocol):
     """An authenticated session with another participant's agent.
 
-    Raises `AgentUnreachable` (no connection, 4yz, lies on the wire) and `RemoteRefused` (5yz).
+    Raises `AgentUnreachable` (no connection, 4yz, lies on the wire) and `RemoteRefused` (5yz, with the text of the reply:
+    `No such flow: …` means that the other side does not know it any more).
     """
 
     participant: str
@@ -67,7 +69,8 @@ class RemoteSession(Protocol):
 
     async def notify(self, copy: str, state: str) -> None: ...
 
-    async def quit(self) -> None: ...
+    async def quit(self) -> None:
+        """Ends the session; never raises."""
 
 
 class Remotes(Protocol):
@@ -82,3 +85,17 @@ class Remotes(Protocol):
 
 class Clock(Protocol):
     def now(self) -> datetime: ...
+
+
+class Delayed(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None: ...
+
+    def active(self) -> bool: ...
+
+
+class Scheduler(Protocol):
+    """The part of a reactor that the agent needs."""
+
+    def callLater(self, delay: float, what: Callable[..., Any], *args: Any) -> Delayed: ...

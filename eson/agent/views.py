@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
@@ -34,7 +34,7 @@ SUBSCRIPTION_KEYS = (
 SUBSCRIBER_KEYS = ("subscriber", "flow", "principal", "state", "reason", "since", "lag", "rate", "expires")
 PROCESSOR_KEYS = (
     "processor", "kind", "source", "destination", "state", "pid", "since", "restarts", "lag", "rate", "last-event",
-    "error",
+    "error", "gap",
 )  # fmt: skip
 CREDENTIAL_KEYS = (
     "copy", "flow", "type", "server", "security", "mechanism", "username", "password", "group", "trust", "expires",
@@ -115,7 +115,7 @@ def subscription_item(subscription: Subscription, status: ProcessorStatus | None
     return shown(
         SUBSCRIPTION_KEYS,
         {
-            "subscription": subscription.id,
+            "subscription": subscription.copy,
             "flow": subscription.flow,
             "copy": subscription.copy,
             "local": subscription.local,
@@ -132,11 +132,9 @@ def subscription_item(subscription: Subscription, status: ProcessorStatus | None
 
 
 def subscriber_item(
-    subscription: Subscription, status: ProcessorStatus | None, lease: timedelta | None
+    subscription: Subscription, status: ProcessorStatus | None, expires: datetime | None
 ) -> Item:
-    """GET SUBSCRIBERS; `lease` is None for those that need not renew."""
-    renewed = subscription.renewed
-    expires = format_time(renewed + lease) if renewed is not None and lease is not None else ""
+    """GET SUBSCRIBERS; `expires`: when its lease or its request runs out, if it does."""
     return shown(
         SUBSCRIBER_KEYS,
         {
@@ -147,7 +145,7 @@ def subscriber_item(
             "reason": subscription.reason,
             "since": format_time(subscription.since),
             **_progress(status),
-            "expires": expires,
+            "expires": "" if expires is None else format_time(expires),
         },
     )
 
@@ -166,6 +164,7 @@ def processor_item(status: ProcessorStatus, sources: Sequence[str], destinations
             "restarts": status.restarts,
             **_progress(status),
             "error": status.last_error,
+            "gap": [f"{partition}:{first}-{last}" for partition, first, last in status.gaps],
         },
     )
 

@@ -1,0 +1,152 @@
+"""Puts the agent together from its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eson.agent import copies, flows, incoming, namespaces
+from eson.agent.access import Access
+from eson.agent.audit import Audit
+from eson.agent.calls import Calls
+from eson.agent.carriers import Carriers
+from eson.agent.comparing import Comparing
+from eson.agent.copies import Copies
+from eson.agent.credentials import Credentials
+from eson.agent.describing import Descriptions
+from eson.agent.endings import Endings, Unsubscribing
+from eson.agent.finding import Finding
+from eson.agent.flows import Flows
+from eson.agent.hosting import Hosting, Limits
+from eson.agent.incoming import Incoming
+from eson.agent.joining import Joining
+from eson.agent.leases import Lapses, Leases
+from eson.agent.lineage import Lineages
+from eson.agent.listing import Lists
+from eson.agent.locks import Locks
+from eson.agent.namespaces import Namespaces
+from eson.agent.parts import Parts
+from eson.agent.pausing import Pausing
+from eson.agent.ports import Clock, Remotes, Scheduler
+from eson.agent.reading import Reading
+from eson.agent.reconciler import Reconciler
+from eson.agent.service import Agent
+from eson.agent.sessions import Sessions
+from eson.agent.statuses import Statuses
+from eson.agent.streams import OpenStreams
+from eson.agent.subscribers import Subscribers
+from eson.agent.subscribing import Subscribing
+from eson.agent.tasks import Tasks
+from eson.agent.tellers import Tellers, Told
+from eson.agent.writing import Writing
+from eson.brokers.port import Broker
+from eson.fnap.core import commands as c
+from eson.names.port import Names
+from eson.processors.port import Processors
+from eson.store.port import Store
+
+
+def build_agent(
+    *,
+    store: Store,
+    brokers: Mapping[str, Broker],
+    names: Names,
+    processors: Processors,
+    remotes: Remotes,
+    hosting: Hosting,
+    limits: Limits,
+    sealing_key: bytes,
+    clock: Clock,
+    scheduler: Scheduler,
+) -> Agent:
+    """The agent over its ports, all of them started before `Agent.start` and stopped after `Agent.stop`.
+
+    `brokers` by their names in the configuration; `hosting` holds the configured namespaces (stored ones are added at
+    start); `sealing_key`: 32 octets that encrypt credentials at rest; `scheduler`: the reactor.
+    """
+    locks, audit, tasks = Locks(), Audit(clock), Tasks(scheduler)
+    access = Access(store, hosting)
+    parts = Parts(brokers, names)
+    streams = OpenStreams(access)
+    lineages = Lineages(store)
+    carriers = Carriers(store, hosting, access, parts, processors, sealing_key)
+    tellers = Tellers(remotes, tasks)
+    provided = Copies(store, hosting, parts, carriers, tellers, streams, locks, audit, clock, limits)
+    sessions = Sessions(store, hosting, provided, lineages, remotes)
+    calls = Calls(store, sessions, locks, audit, clock, limits)
+    endings = Endings(store, provided, locks)
+    own_flows = Flows(store, hosting, access, parts, endings, streams, locks, audit, clock, limits)
+    own_namespaces = Namespaces(store, hosting, access, parts, names, own_flows, locks, audit, clock)
+    received = Incoming(
+        store, hosting, parts, own_flows, carriers, lineages, sessions, calls, locks, audit, clock
+    )
+    endings.incoming = received
+    joining = Joining(store, received, sessions, calls, lineages, locks, tasks, clock, limits, sealing_key)
+    finding = Finding(store, access)
+    pausing = Pausing(store, finding, carriers, tellers, locks, audit, clock)
+    statuses = Statuses(store, carriers, received, tellers, locks, tasks, clock)
+    processors.listen(statuses.changed)
+    told = Told(store, tasks, received.check)
+    tellers.notified = told.soon
+    lists = Lists(store, hosting, access, brokers, carriers, limits)
+    descriptions = Descriptions(
+        store, hosting, access, parts, brokers, names, carriers, lineages, Leases(store, locks, clock, limits)
+    )
+    comparing = Comparing(store, hosting, parts, names, provided, carriers, pausing, locks, tasks)
+    reconciler = Reconciler(
+        store,
+        hosting,
+        received,
+        calls,
+        comparing,
+        Lapses(store, provided, clock, limits),
+        {
+            flows.CREATE: own_flows.undo_create,
+            flows.UPDATE: own_flows.settle_update,
+            flows.DELETE: own_flows.finish_delete,
+            namespaces.CREATE: own_namespaces.settle,
+            namespaces.DELETE: own_namespaces.settle,
+            copies.MAKE: provided.undo,
+            copies.APPROVE: provided.undo,
+            copies.END: provided.finish_end,
+            incoming.END: received.finish_end,
+        },
+        locks,
+        tasks,
+        clock,
+        scheduler,
+        limits,
+    )
+
+    async def prepare() -> None:
+        stored = await store.namespaces()
+        # what the file says wins
+        hosting.keep(one for one in stored if not one.configured and hosting.find(one.name) is None)
+        await comparing.names()
+
+    return Agent(
+        {
+            c.CreateFlow: own_flows.create,
+            c.UpdateFlow: own_flows.update,
+            c.DeleteFlow: own_flows.delete,
+            c.CreateNamespace: own_namespaces.create,
+            c.UpdateNamespace: own_namespaces.update,
+            c.DeleteNamespace: own_namespaces.delete,
+            c.Describe: descriptions.describe,
+            c.GetNamespaces: lists.namespaces,
+            c.GetFlows: lists.flows,
+            c.GetSubscriptions: lists.subscriptions,
+            c.GetSubscribers: lists.subscribers,
+            c.GetItems: lists.items,
+            c.GetCredential: Credentials(store, hosting, access, parts, locks, audit, clock, limits).get,
+            c.Subscribe: Subscribing(store, hosting, access, own_flows, provided, joining).subscribe,
+            c.Unsubscribe: Unsubscribing(finding, provided, endings).unsubscribe,
+            c.ChangeSubscriber: Subscribers(store, access, finding, provided).change,
+            c.ChangeSubscription: pausing.change,
+            c.Notify: told.notify,
+        },
+        Reading(access, parts, streams),
+        Writing(access, parts, streams, tasks, clock, limits),
+        reconciler,
+        tasks,
+        prepare,
+    )
