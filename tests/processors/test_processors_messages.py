@@ -12,8 +12,9 @@ from google.protobuf import descriptor_pb2
 
 from eson.brokers.port import Access
 from eson.model.servers import Server
+from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
-from eson.processors.core.messages import OrderError, create_message, read_create
+from eson.processors.core.messages import OrderError, create_message, read_create, read_policy
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 
 ACCESS = Access(
@@ -35,10 +36,12 @@ ORDER = ProcessorOrder("p-abcdefg", "bridge", (END,), (END,), {0: 5, 3: 2**40}, 
     ],
 )
 def test_an_order_survives_the_way(order: ProcessorOrder) -> None:
-    message = create_message(order, "/journal", ["10.0.0.0/8"], paused=True)
-    assert read_create(pb.Create.FromString(message.SerializeToString())) == order
+    policy = AddressPolicy.of(["10.0.0.0/8"], ["192.0.2.1"], ["fnaa.emiliano.ar"], ["example.org"])
+    sent = create_message(order, "/journal", policy, paused=True).SerializeToString()
+    message = pb.Create.FromString(sent)
+    assert read_create(message) == order
+    assert read_policy(message) == policy
     assert message.paused
-    assert list(message.allow_private) == ["10.0.0.0/8"]
 
 
 def _broken(**fields: object) -> pb.Create:

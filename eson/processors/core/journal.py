@@ -88,6 +88,11 @@ class LaneState:
         else:
             self.start = next_offset
 
+    def forget_behind(self, last: int | None) -> None:
+        """Forgets what was planned behind this sequence (None: all): it did not arrive and cannot any more."""
+        at = None if last is None else self.find(last)
+        del self.entries[0 if at is None else at + 1 :]
+
     def find(self, last: int) -> int | None:
         """Index of the entry that ends with this sequence."""
         for at in range(len(self.entries) - 1, -1, -1):

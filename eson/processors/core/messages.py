@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from eson.brokers.port import Access
 from eson.model.servers import Server
+from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 
 VERSION = 1
+NOTHING_PRIVATE = AddressPolicy()
 SECURITIES = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 _KINDS = {"bridge": pb.BRIDGE, "collector": pb.COLLECTOR, "distributor": pb.DISTRIBUTOR, "signal": pb.SIGNAL}
 
@@ -22,7 +23,7 @@ class OrderError(Exception):
 def create_message(
     order: ProcessorOrder,
     journal: str,
-    allow_private: Sequence[str] = (),
+    policy: AddressPolicy = NOTHING_PRIVATE,
     paused: bool = False,
     when: str = "",
 ) -> pb.Create:
@@ -36,7 +37,12 @@ def create_message(
         bytes_per_second=order.bytes_per_second or 0,
         journal=journal,
         when=when,
-        allow_private=list(allow_private),
+        addresses=pb.Addresses(
+            allow_private=[str(network) for network in policy.allow_private],
+            own=sorted(str(address) for address in policy.own),
+            agents=sorted(policy.agents),
+            domains=sorted(policy.domains),
+        ),
         paused=paused,
     )
     if order.start == "now":
@@ -64,6 +70,15 @@ def read_create(message: pb.Create) -> ProcessorOrder:
         records_per_second=message.records_per_second or None,
         bytes_per_second=message.bytes_per_second or None,
     )
+
+
+def read_policy(message: pb.Create) -> AddressPolicy:
+    """What foreign ends may lead to.  Raises `OrderError`."""
+    given = message.addresses
+    try:
+        return AddressPolicy.of(given.allow_private, given.own, given.agents, given.domains)
+    except ValueError:
+        raise OrderError("a network or an address that is none") from None
 
 
 def _check_ends(kind: str, sources: int, destinations: int) -> None:

@@ -173,7 +173,7 @@ class Create(_message.Message):
     BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     JOURNAL_FIELD_NUMBER: _builtins.int
     WHEN_FIELD_NUMBER: _builtins.int
-    ALLOW_PRIVATE_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     processor: _builtins.str
     """Names the processor in every other message."""
@@ -194,8 +194,8 @@ class Create(_message.Message):
     @_builtins.property
     def start(self) -> Global___Start: ...
     @_builtins.property
-    def allow_private(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Networks (CIDR) that names of foreign ends may lead to although they are not public."""
+    def addresses(self) -> Global___Addresses:
+        """Where names of foreign ends may lead, beside addresses that the Internet routes."""
 
     def __init__(
         self,
@@ -209,16 +209,54 @@ class Create(_message.Message):
         bytes_per_second: _builtins.int = ...,
         journal: _builtins.str = ...,
         when: _builtins.str = ...,
-        allow_private: _abc.Iterable[_builtins.str] | None = ...,
+        addresses: Global___Addresses | None = ...,
         paused: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_private", b"allow_private", "bytes_per_second", b"bytes_per_second", "destinations", b"destinations", "journal", b"journal", "kind", b"kind", "paused", b"paused", "processor", b"processor", "records_per_second", b"records_per_second", "sources", b"sources", "start", b"start", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "bytes_per_second", b"bytes_per_second", "destinations", b"destinations", "journal", b"journal", "kind", b"kind", "paused", b"paused", "processor", b"processor", "records_per_second", b"records_per_second", "sources", b"sources", "start", b"start", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Create: _TypeAlias = Create  # noqa: Y015
+
+@_typing.final
+class Addresses(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOW_PRIVATE_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    DOMAINS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allow_private(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Networks (CIDR) that are not public, and allowed."""
+
+    @_builtins.property
+    def own(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The participant's own addresses, not allowed."""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts, and domains with all below them, that the operator named: they may lead anywhere."""
+
+    @_builtins.property
+    def domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        allow_private: _abc.Iterable[_builtins.str] | None = ...,
+        own: _abc.Iterable[_builtins.str] | None = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+        domains: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "allow_private", b"allow_private", "domains", b"domains", "own", b"own"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Addresses: _TypeAlias = Addresses  # noqa: Y015
 
 @_typing.final
 class Start(_message.Message):
@@ -565,23 +603,27 @@ Global___Unreachable: _TypeAlias = Unreachable  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):
-    """It stopped and will not go on without an Update or a new process."""
+    """Something is wrong that waiting alone does not mend."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROCESSOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
     processor: _builtins.str
     reason: _builtins.str
+    stopped: _builtins.bool
+    """It stopped: going on could lose or repeat events.  Else it tries again, slowly."""
     def __init__(
         self,
         *,
         processor: _builtins.str = ...,
         reason: _builtins.str = ...,
+        stopped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["processor", b"processor", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["processor", b"processor", "reason", b"reason", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

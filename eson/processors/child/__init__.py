@@ -1,0 +1,1 @@
+"""The processor's own process: it speaks with its supervisor on two descriptors and with brokers on sockets."""

@@ -1,0 +1,148 @@
+"""From the records of a Fetch to batches that may be sent, with their journal entries.  The hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eson.brokers.kafka.wire.batches import (
+    CURRENT_MAGIC,
+    BatchHeader,
+    check_crc,
+    magic_of,
+    parse_header,
+    readdress,
+    split_entries,
+)
+from eson.processors.child.lanes import Planned, RunningLane
+from eson.processors.child.trouble import Failing, Trouble
+from eson.processors.core.batches import Verdict, judge
+from eson.processors.core.journal import Entry, entry_line
+from eson.processors.core.sequences import advance
+from eson.processors.core.transactions import AbortedFilter
+
+MOST_STUCK = 50
+"""Answers in a row without a whole batch: a broker may give none when its answer is full."""
+
+
+class Changed(Trouble):
+    """What was planned before is not what the source holds now (compaction): nothing may be sent blindly."""
+
+    def __init__(self, lane: RunningLane) -> None:
+        super().__init__(f"the source changed behind offset {lane.offset} while events were on their way")
+        self.lane = lane
+
+
+class Planner:
+    """Plans for the lanes of one partition.  `lines` receives journal records; sync them before anything is sent."""
+
+    def __init__(self, lanes: Sequence[RunningLane], flow: str) -> None:
+        self.lanes = tuple(lanes)
+        self._flow = flow
+        self._stuck = 0
+
+    @property
+    def position(self) -> int:
+        """Where to fetch from: the lane that is furthest behind decides."""
+        return min(lane.offset for lane in self.lanes)
+
+    def plan(
+        self, records: memoryview, aborted: Sequence[tuple[int, int]], lines: list[bytes]
+    ) -> list[Planned]:
+        """The batches of every lane, in order.  Positions move on.
+
+        Raises `MalformedMessage` and `Failing` for what no destination may get, `Changed`.
+        """
+        planned: list[Planned] = []
+        position = self.position
+        for lane in self.lanes:
+            before = lane.offset
+            # the octets are changed in place: all but the last lane work on a copy
+            mine = records if lane is self.lanes[-1] else memoryview(bytearray(records))
+            filter = AbortedFilter(aborted)
+            for batch in split_entries(mine):
+                self._one(lane, batch, filter, planned, lines)
+            self._stuck = self._stuck + 1 if lane.offset == before == position else 0
+        if self._stuck > MOST_STUCK * len(self.lanes):
+            raise Failing(f"{self._flow} answers again and again with nothing behind offset {position}")
+        return planned
+
+    def _one(
+        self,
+        lane: RunningLane,
+        batch: memoryview,
+        aborted: AbortedFilter,
+        planned: list[Planned],
+        lines: list[bytes],
+    ) -> None:
+        if magic_of(batch) < CURRENT_MAGIC:
+            self._recode(lane, batch, None, planned, lines)
+            return
+        header = parse_header(batch)
+        verdict = judge(header, batch, lane.offset, lane.max_bytes, aborted)
+        if verdict is Verdict.PASS:
+            self._pass(lane, batch, header, planned, lines)
+        elif verdict.recodes:
+            self._recode(lane, batch, header, planned, lines)
+        elif verdict.refuses:
+            raise Failing(f"{self._flow}: the batch at offset {header.base_offset} {verdict.value}")
+        else:
+            if not check_crc(batch):
+                raise Failing(f"{self._flow}: the batch at offset {header.base_offset} has a wrong CRC")
+            lane.offset = max(lane.offset, header.last_offset + 1)
+
+    def _pass(
+        self,
+        lane: RunningLane,
+        batch: memoryview,
+        header: BatchHeader,
+        planned: list[Planned],
+        lines: list[bytes],
+    ) -> None:
+        sequence, count = lane.sequence, header.record_count
+        wire_sequence = sequence if lane.exact else -1
+        if not readdress(batch, header, lane.producer, lane.epoch, wire_sequence):
+            raise Failing(f"{self._flow}: the batch at offset {header.base_offset} has a wrong CRC")
+        next_offset = header.base_offset + count
+        entry = Entry(sequence, (sequence + count - 1) & 0x7FFFFFFF, next_offset, header.crc)
+        self._note(lane, entry, lines)
+        planned.append(Planned(lane, entry, batch, count, header.max_timestamp))
+        lane.offset = next_offset
+
+    def _recode(
+        self,
+        lane: RunningLane,
+        batch: memoryview,
+        header: BatchHeader | None,
+        planned: list[Planned],
+        lines: list[bytes],
+    ) -> None:
+        from eson.processors.child.recoding import chunks, encode, records_of
+
+        records = records_of(batch, header, lane.offset)
+        end = header.last_offset + 1 if header is not None else records[-1].offset + 1 if records else 0
+        crc = header.crc if header is not None else 0
+        codec = header.codec if header is not None else 0
+        parts = list(chunks(records, lane.max_bytes))
+        for part in parts:
+            sequence, count = lane.sequence, len(part)
+            wire_sequence = sequence if lane.exact else -1
+            octets = encode(part, codec, lane.producer, lane.epoch, wire_sequence, lane.max_bytes)
+            next_offset = end if part is parts[-1] else part[-1].offset + 1
+            entry = Entry(sequence, advance(sequence, count - 1), next_offset, crc)
+            self._note(lane, entry, lines)
+            newest = max(record.timestamp for record in part)
+            planned.append(Planned(lane, entry, octets, count, newest))
+            lane.offset = next_offset
+        lane.offset = max(lane.offset, end)
+
+    def _note(self, lane: RunningLane, entry: Entry, lines: list[bytes]) -> None:
+        """Into the journal, unless a predecessor planned the very same."""
+        if lane.expected:
+            wanted = lane.expected.popleft()
+            if (wanted.first, wanted.last, wanted.crc) != (entry.first, entry.last, entry.crc):
+                raise Changed(lane)
+        else:
+            lane.state.plan(entry)
+            lines.append(entry_line(lane.number, entry))
+        lane.sequence = (entry.last + 1) & 0x7FFFFFFF
+        lane.unacknowledged += (entry.last - entry.first + 1) & 0x7FFFFFFF

@@ -1,0 +1,154 @@
+"""Sends planned batches to the leader of their partitions: one batch a partition in a request, five requests under way.
+
+Answers come in order.  Whatever is not a plain success ends the session: what has arrived is then asked, never guessed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+from eson.brokers.kafka.wire.apis import ProduceRequest, ProduceResponse
+from eson.brokers.kafka.wire.errors import ErrorCode
+from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
+from eson.processors.child.cluster import Cluster, Topic
+from eson.processors.child.connection import Connection
+from eson.processors.child.lanes import Planned
+from eson.processors.child.trouble import Failing, Stopped, Trouble, Unreachable
+
+IN_FLIGHT = 5
+REQUEST_BYTES = 1 << 20
+TIMEOUT = 30.0
+_BY_NAME, _BY_ID = 12, 13
+_NO_ID = UUID(int=0)
+
+
+class Producer:
+    """For one leader.  `acknowledged` is told of each batch, `failed` once why no more can be sent."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: Topic,
+        connection: Connection,
+        acknowledged: Callable[[Planned, int], None],
+        failed: Callable[[Trouble], None],
+    ) -> None:
+        self._cluster, self._topic, self._connection = cluster, topic, connection
+        self._acknowledged, self._failed = acknowledged, failed
+        version = connection.version(ProduceRequest.API_KEY, _BY_ID if topic.id else _BY_NAME, 3)
+        if version is None:
+            raise Unreachable(f"{connection.name} takes no batches of format 2")
+        self._version = version
+        self._id = topic.uuid if version >= _BY_ID else _NO_ID
+        self._queues: dict[int, deque[Planned]] = {}
+        self._under_way = 0
+        self._octets = 0
+        self._room: asyncio.Event = asyncio.Event()
+        self._room.set()
+
+    def add(self, batches: Iterable[Planned]) -> None:
+        """Takes batches in their order; they must stand in the journal."""
+        for batch in batches:
+            self._octets += batch.size
+            queue = self._queues.get(batch.lane.partition)
+            if queue is None:
+                queue = self._queues[batch.lane.partition] = deque()
+            queue.append(batch)
+        self._pump()
+
+    @property
+    def octets(self) -> int:
+        """What waits to be sent or acknowledged."""
+        return self._octets
+
+    async def below(self, octets: int) -> None:
+        """Returns when less than `octets` wait."""
+        while self._octets > octets:
+            self._room.clear()
+            await self._room.wait()
+
+    def _pump(self) -> None:
+        while self._queues and self._under_way < IN_FLIGHT and not self._connection.unsent:
+            self._send(self._next())
+
+    def _next(self) -> list[Planned]:
+        """The first batch of as many partitions as fit, the longest waiting first."""
+        chosen: list[Planned] = []
+        size = 0
+        for partition, queue in list(self._queues.items()):
+            batch = queue[0]
+            if chosen and size + batch.size > REQUEST_BYTES:
+                break
+            size += batch.size
+            chosen.append(queue.popleft())
+            del self._queues[partition]
+            if queue:
+                self._queues[partition] = queue  # behind the others
+        return chosen
+
+    def _send(self, batches: list[Planned]) -> None:
+        data = ProduceRequest.TopicProduceData
+        part = data.PartitionProduceData
+        request = ProduceRequest(
+            transactional_id=None,
+            acks=-1,
+            timeout_ms=int(TIMEOUT * 1000),
+            topic_data=[
+                data(
+                    name=self._topic.name,
+                    topic_id=self._id,
+                    partition_data=[
+                        part(index=batch.lane.partition, records=batch.octets) for batch in batches
+                    ],
+                )
+            ],
+        )
+        parts = encode_request_parts(request, self._version, self._connection.next_correlation())
+        self._under_way += 1
+        self._connection.send(parts, lambda frame: self._answered(batches, frame), TIMEOUT + 10)
+
+    def _answered(self, batches: list[Planned], frame: memoryview) -> None:
+        answer = decode_response(ProduceResponse, self._version, frame)
+        self._under_way -= 1
+        results = {one.index: one for topic in answer.responses for one in topic.partition_responses}
+        for batch in batches:
+            result = results.get(batch.lane.partition)
+            if result is None:
+                self._failed(Failing(f"{self._connection.name} does not answer for a partition"))
+                return
+            if result.error_code:
+                self._failed(self._trouble(batch, result.error_code, result.error_message or ""))
+                return
+            self._octets -= batch.size
+            self._acknowledged(batch, result.base_offset)
+        if not self._room.is_set():
+            self._room.set()
+        self._pump()
+
+    def _trouble(self, batch: Planned, code: int, message: str) -> Trouble:
+        where = f"partition {batch.lane.partition}"
+        if code == ErrorCode.INVALID_PRODUCER_EPOCH:
+            return Stopped(
+                f"{self._cluster.side} {self._topic.name}, {where}: somebody else uses our producer id"
+            )
+        if code in (ErrorCode.MESSAGE_TOO_LARGE, ErrorCode.RECORD_LIST_TOO_LARGE):
+            return TooLarge(
+                batch, f"{self._cluster.side} {self._topic.name} takes no batch of {batch.size} octets"
+            )
+        trouble = self._cluster.trouble(code, where)
+        return type(trouble)(f"{trouble.reason}{': ' + _line(message) if message else ''}")
+
+
+class TooLarge(Failing):
+    """A batch is larger than the destination takes, whatever it said before."""
+
+    def __init__(self, batch: Planned, reason: str) -> None:
+        super().__init__(reason)
+        self.batch = batch
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:200]

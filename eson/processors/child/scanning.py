@@ -1,0 +1,90 @@
+"""Reads the headers of a destination's batches for what has arrived, where its leader does not tell (any more)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from eson.brokers.kafka.wire.apis import FetchResponse
+from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, magic_of, parse_header, split_entries
+from eson.brokers.kafka.wire.errors import ErrorCode
+from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
+from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic
+from eson.processors.child.connection import Connection
+from eson.processors.child.fetcher import LARGEST_BATCH, fetch_request, fetch_version
+from eson.processors.child.trouble import Stopped
+from eson.processors.core.journal import Lane
+
+SCAN_BYTES = 1 << 20
+PATIENCE = 30.0
+"""Seconds for a new leader to bring its high watermark up to what was acknowledged."""
+_STEP = 0.2
+
+
+async def newest_sequence(
+    cluster: Cluster, topic: Topic, connection: Connection, lane: Lane, offset: int, past: int
+) -> int | None:
+    """The newest sequence of the lane's producer at or behind `offset`, None if there is none.
+
+    Waits until the partition's end is past `past`.  Raises `Stopped` if it never is and nothing of ours is left.
+    """
+    partition = lane.destination_partition
+    end = await _end(cluster, connection, partition)
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while end <= past and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(_STEP)
+        end = await _end(cluster, connection, partition)
+    first = (await cluster.offsets(connection, [partition], EARLIEST))[partition]
+    lost = end <= past
+    newest, at = None, first if lost else max(offset, first)
+    while at < end:
+        newest_here, following = await _scan(cluster, topic, connection, lane, at)
+        newest = newest if newest_here is None else newest_here
+        if following <= at:
+            break
+        at = following
+    if lost and newest is None:
+        raise Stopped(
+            f"the destination's partition {partition} lost what it had acknowledged up to offset {past}"
+        )
+    return newest
+
+
+async def _end(cluster: Cluster, connection: Connection, partition: int) -> int:
+    return (await cluster.offsets(connection, [partition], LATEST))[partition]
+
+
+async def _scan(
+    cluster: Cluster, topic: Topic, connection: Connection, lane: Lane, at: int
+) -> tuple[int | None, int]:
+    answer = await _fetch(topic, connection, lane.destination_partition, at)
+    newest, following = None, at
+    for part in (part for one in answer.responses for part in one.partitions):
+        if part.error_code and part.error_code != ErrorCode.OFFSET_OUT_OF_RANGE:
+            raise cluster.trouble(part.error_code, f"partition {part.partition_index}")
+        for batch in split_entries(part.records or memoryview(b"")):
+            if magic_of(batch) < CURRENT_MAGIC:
+                following = max(following, int.from_bytes(batch[:8], "big") + 1)
+                continue
+            header = parse_header(batch)
+            following = max(following, header.last_offset + 1)
+            if header.producer_id == lane.producer_id and header.producer_epoch == lane.epoch:
+                newest = header.last_sequence
+    return newest, following
+
+
+async def _fetch(topic: Topic, connection: Connection, partition: int, offset: int) -> Any:
+    version = fetch_version(connection, topic)
+    connection.cap = max(connection.cap, LARGEST_BATCH)
+    request = fetch_request(topic, {partition: offset}, SCAN_BYTES, 0.1, committed=False)
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def answered(frame: memoryview) -> None:
+        decoded = decode_response(FetchResponse, version, frame)
+        connection.detach()
+        if not future.done():
+            future.set_result(decoded)
+
+    connection.send(encode_request_parts(request, version, connection.next_correlation()), answered)
+    connection.ends(future)
+    return await future

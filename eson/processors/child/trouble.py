@@ -1,0 +1,31 @@
+"""What can go wrong while events are carried, by what follows from it."""
+
+from __future__ import annotations
+
+
+class Trouble(Exception):
+    """Root; `reason` is one line for people, without secrets."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Unreachable(Trouble):
+    """A broker does not answer, refuses for the moment, or its leader moved.  Retry: yes."""
+
+
+class LoginRefused(Unreachable):
+    """The broker does not accept the credential.  Retry: slowly; a new credential helps."""
+
+
+class Failing(Trouble):
+    """The other side breaks the protocol or refuses a batch.  Retry: slowly, and say so as a failure."""
+
+
+class Stopped(Trouble):
+    """Going on could lose or repeat events.  Retry: no, an operator must look."""
+
+
+class Again(Trouble):
+    """Nothing is wrong: the session must be opened anew (partitions added, login about to expire).  Retry: at once."""
