@@ -1,0 +1,1 @@
+"""Kafka over Twisted: a connection, a login, a cluster."""

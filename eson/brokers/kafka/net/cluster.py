@@ -1,0 +1,218 @@
+"""A broker of one or more servers: who leads what, and requests to the right one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from eson.brokers.kafka.failures import Answered, LoginRefused, Unreachable, answered
+from eson.brokers.kafka.net.connection import KafkaConnection
+from eson.brokers.kafka.net.opening import Opener
+from eson.brokers.kafka.wire.apis import FindCoordinatorRequest, MetadataRequest
+from eson.brokers.kafka.wire.errors import LEADER_MOVED, ErrorCode
+from eson.brokers.port import Access
+from eson.model.servers import Server
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+NO_NODE = -1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as Metadata has it: `leaders` is partition → node, -1 while there is none."""
+
+    name: str
+    id: UUID | None
+    leaders: dict[int, int]
+    internal: bool = False
+
+
+@dataclass
+class _View:
+    """What Metadata said last."""
+
+    nodes: dict[int, Server] = field(default_factory=dict)
+    controller: int = NO_NODE
+
+
+class Cluster:
+    """Requests to a broker's servers over shared connections, one for each server.
+
+    Every method raises `Unreachable`, `LoginRefused` or `Answered` and ends within its `timeout` (seconds).
+    """
+
+    def __init__(self, reactor: Any, name: str, access: Access, timeout: float = 15.0) -> None:
+        self.name = name
+        self.timeout = timeout
+        self._reactor = reactor
+        self._bootstrap = access.servers
+        self._opener = Opener(reactor, name, access)
+        self._view = _View()
+        self._open: dict[Server, KafkaConnection] = {}
+        self._opening: dict[Server, list[Deferred[KafkaConnection]]] = {}
+        self._coordinators: dict[str, int] = {}
+        self._stopped = False
+
+    async def within(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """What `work` gives, or `Unreachable` after `timeout`."""
+        seconds = self.timeout if timeout is None else timeout
+        running = Deferred.fromCoroutine(work)
+        running.addTimeout(seconds, self._reactor, lambda *_: _raise(self._timed_out(seconds)))
+        return await running
+
+    def _timed_out(self, seconds: float) -> Unreachable:
+        return Unreachable(f"Broker {self.name} did not answer in time", seconds=seconds)
+
+    async def any(self, request: Any) -> Any:
+        """The response of whichever server can be reached."""
+        return await (await self._any_connection()).request(request, self.timeout)
+
+    async def to_node(self, node: int, request: Any) -> Any:
+        """The response of this server."""
+        connection = await self._connection(self._server_of(node))
+        return await connection.request(request, self.timeout)
+
+    async def to_controller(self, request: Any) -> Any:
+        """The response of the controller, or of the server that forwards to it."""
+        if self._view.controller not in self._view.nodes:
+            await self.metadata(())
+        if self._view.controller not in self._view.nodes:
+            return await self.any(request)
+        return await self.to_node(self._view.controller, request)
+
+    async def nodes(self) -> Sequence[int]:
+        """The servers that the broker lists now."""
+        await self.metadata(())
+        return sorted(self._view.nodes)
+
+    async def metadata(self, topics: Iterable[str] | None) -> dict[str, Topic]:
+        """The topics of these names that exist, or all for None; refreshes who the servers are."""
+        entry = MetadataRequest.MetadataRequestTopic
+        wanted = None if topics is None else [entry(name=name, topic_id=None) for name in topics]
+        response = await self.any(MetadataRequest(topics=wanted, allow_auto_topic_creation=False))
+        self._view = _View(
+            {broker.node_id: Server(broker.host, broker.port) for broker in response.brokers},
+            response.controller_id,
+        )
+        found: dict[str, Topic] = {}
+        for topic in response.topics:
+            if topic.error_code in (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID):
+                continue
+            if topic.error_code not in (0, ErrorCode.LEADER_NOT_AVAILABLE):
+                raise answered(self.name, topic.error_code, f"describe {topic.name}")
+            leaders = {p.partition_index: p.leader_id for p in topic.partitions}
+            found[topic.name] = Topic(topic.name, topic.topic_id, leaders, topic.is_internal)
+        return found
+
+    async def coordinator(self, group: str) -> int:
+        """The server that keeps this consumer group."""
+        request = FindCoordinatorRequest(key=group, key_type=0)
+        response = await self.retrying(lambda: self._find_coordinator(request))
+        self._view.nodes.setdefault(response.node_id, Server(response.host, response.port))
+        return int(response.node_id)
+
+    async def _find_coordinator(self, request: Any) -> Any:
+        response = await self.any(request)
+        if response.error_code:
+            raise answered(self.name, response.error_code, "find the coordinator of a group")
+        return response
+
+    async def retrying(self, work: Callable[[], Awaitable[T]], moved: bool = True) -> T:
+        """Does `work` again, with growing pauses, while it raises a retriable `Answered` or a connection just ended.
+
+        With `moved`, an answer that says that a leader moved counts as retriable too.  Run it in `within`.
+        """
+        pause = FIRST_PAUSE
+        reconnected = False
+        while True:
+            try:
+                return await work()
+            except Answered as error:
+                if not error.retriable and not (moved and error.error_code in LEADER_MOVED):
+                    raise
+                if error.error_code == ErrorCode.NOT_CONTROLLER:
+                    self._view.controller = NO_NODE
+            except Unreachable:
+                # a shared connection may have ended since it was last used: that is no reason to fail
+                if reconnected:
+                    raise
+                reconnected = True
+            await self.pause(pause * (1 + random.random()))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def until(self, seen: Callable[[], Awaitable[bool]]) -> None:
+        """Waits until `seen` says so: the view of a broker lags behind its changes.  Run it in `within`."""
+        pause = FIRST_PAUSE / 4
+        while not await seen():
+            await self.pause(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def seconds(self) -> float:
+        """The clock that deadlines go by."""
+        return float(self._reactor.seconds())
+
+    async def pause(self, seconds: float) -> None:
+        await deferLater(self._reactor, seconds)
+
+    async def dedicated(self, node: int) -> KafkaConnection:
+        """A connection of one's own to this server, for requests that are parked there.  Close it."""
+        return await self._opener.open(self._server_of(node))
+
+    def close(self) -> None:
+        """Ends all shared connections; they are opened again when needed."""
+        connections, self._open = self._open, {}
+        for connection in connections.values():
+            connection.close()
+
+    def _server_of(self, node: int) -> Server:
+        try:
+            return self._view.nodes[node]
+        except KeyError:
+            raise answered(self.name, ErrorCode.BROKER_NOT_AVAILABLE, f"server {node}") from None
+
+    async def _any_connection(self) -> KafkaConnection:
+        for connection in self._open.values():
+            if connection.usable:
+                return connection
+        last: Unreachable | LoginRefused | None = None
+        for server in dict.fromkeys((*self._bootstrap, *self._view.nodes.values())):
+            try:
+                return await self._connection(server)
+            except (Unreachable, LoginRefused) as error:
+                last = error
+        raise last or Unreachable(f"Broker {self.name} has no servers")
+
+    async def _connection(self, server: Server) -> KafkaConnection:
+        connection = self._open.get(server)
+        if connection is not None:
+            if connection.usable:
+                return connection
+            connection.retire()
+            del self._open[server]
+        waiting: Deferred[KafkaConnection] = Deferred()
+        if server in self._opening:
+            self._opening[server].append(waiting)
+        else:
+            self._opening[server] = [waiting]
+            opening = Deferred.fromCoroutine(self._opener.open(server))
+            opening.addBoth(self._opened, server)
+        return await waiting
+
+    def _opened(self, result: Any, server: Server) -> None:
+        if isinstance(result, KafkaConnection):
+            self._open[server] = result
+        for waiting in self._opening.pop(server):
+            if not waiting.called:
+                waiting.callback(result)
+
+
+def _raise(error: Exception) -> Any:
+    raise error
