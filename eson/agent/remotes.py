@@ -8,7 +8,6 @@ Every failure is the same to the user, `AgentUnreachable`; the operator's log ha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from twisted.logger import Logger
 
 from eson.agent.ports import RemoteSession
 from eson.agent.remote_session import AgentSession
-from eson.client.reaching import Target, is_address, reach
+from eson.client.reaching import Target, is_address, prefer_json, reach
 from eson.config.values import Remote
-from eson.errors import AgentUnreachable, EncryptionRequired, EsonError, NotSupported, ReplyError
-from eson.fnap.core import commands as c
+from eson.errors import AgentUnreachable, EncryptionRequired, EsonError, NotSupported
 from eson.fnap.net.client import Session, TlsMode
 from eson.fnap.net.dialing import is_loopback
 from eson.identity.mechanisms.anonymous import AnonymousClient
@@ -198,9 +196,7 @@ class RemoteAgents:
             await session.login_with(AnonymousClient())
         else:
             await self._login_by_certificate(session, user)
-        if "JSON" in (session.word("FORMAT") or "").upper().split():
-            with suppress(ReplyError):  # TEXT is read as well
-                await session.execute(c.Format(json=True))
+        await prefer_json(session)
 
     async def _login_by_certificate(self, session: Session, user: str) -> None:
         """EXTERNAL; where it is not offered, as a stranger, who may still subscribe to public flows."""

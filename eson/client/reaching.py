@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from eson.errors import AuthenticationFailed, EsonError, PeerFailed, Unreachable
+from eson.errors import AuthenticationFailed, EsonError, PeerFailed, ReplyError, Unreachable
+from eson.fnap.core.commands import Format
 from eson.fnap.net.client import Dialogue, Session, TlsMode, connect
 from eson.fnap.net.dialing import Allowed
 from eson.identity.tls import ClientTls
@@ -104,3 +106,10 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+async def prefer_json(session: Session) -> None:
+    """Asks for JSON where the agent offers it: TEXT is read too, but tells less."""
+    if "JSON" in (session.word("FORMAT") or "").upper().split():
+        with suppress(ReplyError):
+            await session.execute(Format(json=True))
