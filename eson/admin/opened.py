@@ -6,7 +6,6 @@ import getpass
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -14,6 +13,7 @@ from twisted.python.failure import Failure
 
 from eson.agent.accounts import Accounts, SealedVerifiers
 from eson.agent.audit import Audit
+from eson.agent.clock import SystemClock
 from eson.config import Places
 from eson.errors import EsonError
 from eson.identity.keys import secret_key
@@ -24,11 +24,6 @@ T = TypeVar("T")
 
 class WrongUser(EsonError):
     """A command would leave files that the agent cannot open.  Retry: as the user that the error names."""
-
-
-class SystemClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
 
 
 def wait(work: Coroutine[Deferred[Any], Any, T]) -> T:

@@ -272,7 +272,7 @@ CONFIG = section(
             },
         ),
         "limits": _LIMITS,
-        "web": section(values.Web, {"listen": _web_listeners, "metrics": _web_listeners}),
+        "web": section(values.Web, {"listen": _web_listeners, "metrics": _listeners}),
         "log": section(
             values.Log,
             {"level": choice("debug", "info", "warn", "error", "critical"), "format": choice("text", "json")},

@@ -267,10 +267,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Web:
-    """`web:`  Off."""
+    """`web:`  The page for users is off; metrics and health are for whoever looks after the participant."""
 
     listen: tuple[Address, ...] = ()
-    metrics: tuple[Address, ...] = ()
+    metrics: tuple[Address, ...] = _loopback(9464)
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ processors: {per_process: 1, start_rate: 10, launcher: spawn}
 limits: {line: 4096, sasl_line: 8KiB, event: 2MiB, login: 50s, sasl_step: 20s, idle: 10m, command: 500ms,
          bad_commands: {before_login: 4, after: 10}, connections: {total: 100, per_address: 5, per_user: 2},
          flows_per_account: 10, subscriptions_per_participant: 11, pending: 12}
+web: {listen: null, metrics: ["127.0.0.1:0"]}
 log: {level: debug, format: json}
 """
 
@@ -126,7 +127,8 @@ def test_the_smallest_file_gives_every_default(tmp_path: Path) -> None:
     assert config == Config("unix.ar", "fnaa.unix.ar", (namespace,))
     assert config.brokers == (EmbeddedBroker("local"),)
     assert config.fnap.listen == (Address("127.0.0.1", 61000),)
-    assert config.web.metrics == ()
+    assert config.web.metrics == (Address("127.0.0.1", 9464),)
+    assert config.web.listen == ()
     assert config.limits.idle == timedelta(minutes=30)
 
 
@@ -310,6 +312,7 @@ WRONG = [
     ("fnap: {listen: ['127.0.0.1:61001']}", "fnap.listen_tls", "is taken by fnap.listen"),
     ("names: {listen: ['127.0.0.1:61000']}", "names.listen", "is taken by fnap.listen"),
     ("brokers: [{name: a, listen: ['127.0.0.1:5300']}]", "brokers[0].listen", "is taken by names.listen"),
+    ("web: {metrics: ['127.0.0.1:9092']}", "web.metrics", "is taken by brokers.listen"),
     ("names: {listen: ['0.0.0.0:61000']}", "names.listen", "is taken by fnap.listen"),
 ]  # fmt: skip
 

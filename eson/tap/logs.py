@@ -1,0 +1,73 @@
+"""The log: text for people or a JSON object a line, from a level on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    eventAsText,
+    formatEvent,
+    textFileLogObserver,
+)
+from twisted.python.logfile import LogFile
+
+from eson.config.values import Log
+
+DAEMONS_FILE = "twistd.log"
+
+
+def observer(log: Log, out: TextIO) -> Any:
+    """An `ILogObserver` that writes events to `out` as the configuration says."""
+    writer: Any = textFileLogObserver(out) if log.format == "text" else json_observer(out)
+    predicate: Any = LogLevelFilterPredicate(LogLevel.levelWithName(log.level))
+    return FilteringLogObserver(writer, (predicate,))
+
+
+def json_observer(out: TextIO) -> FileLogObserver:
+    """One JSON object a line: `time` (RFC 3339, UTC), `level`, `system`, `message`, and `traceback` where there is one."""
+    return FileLogObserver(out, lambda event: json_line(event) + "\n")
+
+
+def json_line(event: LogEvent) -> str:
+    when = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    level = event.get("log_level")
+    shown: dict[str, Any] = {
+        "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": getattr(level, "name", "info"),
+        "system": str(event.get("log_namespace") or event.get("log_system") or "-"),
+        "message": formatEvent(event),
+    }
+    if "log_failure" in event:
+        shown["traceback"] = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def open_log(logfile: str, nodaemon: bool) -> TextIO:
+    """Where twistd would write: stdout, or a file that SIGUSR1 rotates."""
+    if logfile == "-" or (nodaemon and not logfile):
+        return sys.stdout
+    path = Path(logfile or DAEMONS_FILE).absolute()
+    file: Any = LogFile.fromFullPath(str(path))
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, _rotate_with(file.rotate))
+    return file  # type: ignore[no-any-return]
+
+
+def _rotate_with(rotate: Callable[[], None]) -> Callable[[int, Any], None]:
+    def received(_number: int, _frame: Any) -> None:
+        from twisted.internet import reactor
+
+        reactor.callFromThread(rotate)
+
+    return received
