@@ -169,12 +169,12 @@ class Flows:
                 await self._change_queue(old, flow)
                 await self._parts.publish(flow)
                 note = self._audit.note(caller.principal, "update flow", old.name, _changes(command))
-                await self._store.apply(PutFlow(flow), DropIntention(old.name), note)
+                await self._store.apply(PutFlow(flow), note)
             except EsonError:
                 await quietly(self.settle_update(intention))
                 raise
-            await self._end_anonymous(flow, caller)
-        await quietly(self._endings.flow_changed(flow))
+            if await quietly(self._follow(flow)):
+                await quietly(self._store.apply(DropIntention(old.name)))
         await self._streams.recheck(flow.name)
         return Ok(old.name)
 
@@ -191,7 +191,15 @@ class Flows:
                 flow = replace(flow, partitions=max(flow.partitions, queue.partitions))
             await self._parts.publish(flow)
             await self._store.apply(PutFlow(flow))
+            await self._follow(flow)
         await self._store.apply(DropIntention(intention.object))
+
+    async def _follow(self, flow: Flow) -> None:
+        """What an UPDATE means for the flow's copies.  Raises `TryLater`."""
+        if flow.visibility is not Visibility.PUBLIC:
+            for one in await self._store.subscriptions(Side.PROVIDER, flow=flow.name, principal=ANONYMOUS):
+                await self._endings.end_copy(one.id, Reason.REVOKED, flow.owner)
+        await self._endings.flow_changed(flow)
 
     async def _change_queue(self, old: Flow, flow: Flow) -> None:
         broker = self._parts.broker(flow.broker)
@@ -199,12 +207,6 @@ class Flows:
             await broker.update_queue(flow.topic, flow.retention_ms, flow.retention_bytes)
         if flow.partitions != old.partitions:
             await broker.add_partitions(flow.topic, flow.partitions)
-
-    async def _end_anonymous(self, flow: Flow, caller: Caller) -> None:
-        if flow.visibility is Visibility.PUBLIC:
-            return
-        for one in await self._store.subscriptions(Side.PROVIDER, flow=flow.name, principal=ANONYMOUS):
-            await quietly(self._endings.end_copy(one.id, Reason.REVOKED, caller.principal))
 
     # DELETE
 
@@ -237,13 +239,24 @@ class Flows:
             try:
                 await self._cut_off(intention)
             except TryLater:
-                if await self._store.credential(Side.PROVIDER, flow.name) is not None:
-                    await quietly(self._parts.give_rights(flow))
-                await quietly(self._store.apply(DropIntention(flow.name)))
-                raise
+                if not await self._is_gone(flow):
+                    await quietly(self._take_back(flow))
+                    raise
             # the events are gone: from here on it can only be finished, by the reconciler if not now
             await quietly(self._forget(intention))
         await self._streams.recheck(flow.name)
+
+    async def _is_gone(self, flow: Flow) -> bool:
+        """Whether only the broker's answer was lost."""
+        try:
+            return await self._parts.find_queue(flow) is None
+        except TryLater:
+            return False
+
+    async def _take_back(self, flow: Flow) -> None:
+        if await self._store.credential(Side.PROVIDER, flow.name) is not None:
+            await self._parts.give_rights(flow)
+        await self._store.apply(DropIntention(flow.name))
 
     async def finish_delete(self, intention: Intention) -> None:
         """Goes on with a DELETE from its first step to its last.  Raises `TryLater`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from functools import partial
 
 from twisted.logger import Logger
@@ -31,6 +32,8 @@ SOON = 1.0
 """Seconds until the first pass after an error."""
 WHOLE = 3600.0
 """Seconds between two whole comparisons."""
+BETWEEN_WHOLE = timedelta(minutes=5)
+"""What errors cause at most."""
 CHECKS_AT_ONCE = 8
 
 Finish = Callable[[Intention], Awaitable[None]]
@@ -74,6 +77,7 @@ class Reconciler:
         self._pause = SOON
         self._wanted = False
         self._whole_due = True
+        self._last_whole = clock.now()
         self._hourly: Delayed | None = None
         self._checks: Delayed | None = None
 
@@ -93,10 +97,12 @@ class Reconciler:
             if timer is not None and timer.active():
                 timer.cancel()
 
-    def soon(self) -> None:
-        """Something was left undone: a pass comes soon."""
+    def soon(self, whole: bool = False) -> None:
+        """Something was left undone: a pass comes soon, a whole one if there was none for a while."""
         if self._stopped:
             return
+        if whole and self._clock.now() - self._last_whole >= BETWEEN_WHOLE:
+            self._whole_due = True
         if self._running:
             self._wanted = True
         elif self._timer is None or not self._timer.active() or self._pause > SOON:
@@ -118,7 +124,9 @@ class Reconciler:
         done = False
         try:
             done = await self.run(self._whole_due)
-            self._whole_due = self._whole_due and not done
+            if self._whole_due:
+                self._last_whole = self._clock.now()
+                self._whole_due = not done
         finally:
             self._running = False
             self._next(done)

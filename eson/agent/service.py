@@ -11,7 +11,7 @@ from eson.agent.reading import Reader, Reading
 from eson.agent.reconciler import Reconciler
 from eson.agent.tasks import Tasks
 from eson.agent.writing import Writer, Writing
-from eson.errors import NotAvailableNow, NotOffered, TryLater
+from eson.errors import BackendFailed, Busy, NotAvailableNow, NotOffered, TryLater
 from eson.fnap.core.commands import AgentCommand, Read, Write
 from eson.fnap.core.replies import Outcome
 from eson.model.principals import Caller
@@ -49,8 +49,10 @@ class Agent:
             raise NotOffered(f"Not offered here: {type(command).__name__}")
         try:
             return await self._tasks.run(_begun(use_case(caller, command)))
-        except TryLater:
-            self._reconciler.soon()
+        except Busy:
+            raise
+        except TryLater as error:
+            self._reconciler.soon(whole=isinstance(error, BackendFailed))
             raise
 
     async def open_reader(self, caller: Caller, command: Read) -> Reader:

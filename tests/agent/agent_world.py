@@ -28,6 +28,7 @@ from eson.store.memory import MemoryStore
 T = TypeVar("T")
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 KEY = bytes(range(32))
+USUAL = Limits()
 
 
 class Time(Clock):
@@ -80,7 +81,9 @@ def unwrapped(name: str, port: Any) -> Any:
     return port
 
 
-def start_agent(ports: Ports, network: Network, limits: Limits = Limits(), wrap: Wrap = unwrapped) -> Agent:
+def start_agent(
+    ports: Ports, network: Network, limits: Limits = USUAL, wrap: Wrap = unwrapped, time: Any = None
+) -> Agent:
     hosting = Hosting(
         Participant(ports.domain, f"fnaa.{ports.domain}", ("127.0.0.1",), 61001, True),
     )
@@ -97,7 +100,7 @@ def start_agent(ports: Ports, network: Network, limits: Limits = Limits(), wrap:
         limits=limits,
         sealing_key=KEY,
         clock=ports.time,
-        scheduler=ports.time,
+        scheduler=time or ports.time,
     )
     network.join(ports.domain, agent, ports.namespaces)
     return agent
@@ -111,7 +114,7 @@ EMILIANO = Caller(user("emiliano"), account="emiliano", home="flows.emiliano.ar"
 class World:
     """`unix.ar` provides, `emiliano.ar` subscribes."""
 
-    def __init__(self, limits: Limits = Limits()) -> None:
+    def __init__(self, limits: Limits = USUAL) -> None:
         self.time = Time()
         self.network = Network()
         self.limits = limits
