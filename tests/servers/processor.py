@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -88,10 +89,8 @@ class ProcessorChild:
     def _close(self) -> None:
         self.process.wait(20)
         if self.process.stdin is not None and not self.process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
-            except BrokenPipeError:
-                pass
 
     def _listen(self) -> None:
         frames, stream = FrameReader(), self.process.stdout

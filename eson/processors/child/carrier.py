@@ -60,14 +60,18 @@ class Carrier:
         self._order, self._policy = order, policy
         self._limits = self._buckets()
         self._backoff.reset()
-        self._changed.set()
+        self._ordered()
 
     def pause(self) -> None:
         self._paused = True
-        self._changed.set()
+        self._ordered()
 
     def resume(self) -> None:
         self._paused = False
+        self._ordered()
+
+    def _ordered(self) -> None:
+        self._ready = False
         self._changed.set()
 
     async def end(self, remove_journal: bool) -> None:

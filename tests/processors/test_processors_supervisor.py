@@ -1,0 +1,363 @@
+"""The supervisor: what the agent is promised, without a process and without real time."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from eson.brokers.port import Access
+from eson.errors import NameNotAllowed, TryLater
+from eson.model.servers import Server
+from eson.processors.core import processor_pb2 as pb
+from eson.processors.core.framing import FrameReader, frame
+from eson.processors.core.messages import read_create
+from eson.processors.host import LAST_WORDS, SILENCE
+from eson.processors.launcher import MemoryChild, MemoryLauncher
+from eson.processors.port import ProcessorEnd, ProcessorOrder, Processors, ProcessorStatus
+from eson.processors.supervised import CRASH_LOOP
+from eson.processors.supervisor import READY_WITHIN, Supervisor
+
+ACCESS = Access(
+    (Server("kf1.unix.ar", 9092),), "sasl_plaintext", "SCRAM-SHA-256", "user", "password-of-the-copy"
+)
+END = ProcessorEnd(ACCESS, "time.flows.unix.ar", "time.flows.unix.ar")
+ORDER = ProcessorOrder("ksdj898.time.flows.unix.ar", "bridge", (END,), (END,))
+ID = ORDER.id
+
+
+class House:
+    """A supervisor over a launcher in memory; children answer orders, and become ready if `ready`."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.clock = Clock()
+        self.ready = self.obedient = True
+        self.launcher = MemoryLauncher()
+        self.heard: list[ProcessorStatus] = []
+        options.setdefault("uniform", lambda low, high: high)
+        self.supervisor = Supervisor(self.clock, self.launcher, folder, **options)
+        self.supervisor.listen(self.heard.append)
+        self.read: dict[int, tuple[FrameReader, int]] = {}
+        done(self.supervisor.start())
+
+    @property
+    def child(self) -> MemoryChild:
+        return self.launcher.children[-1]
+
+    def orders(self, child: MemoryChild) -> list[pb.Order]:
+        """What the child was told since it was last asked."""
+        reader, at = self.read.setdefault(id(child), (FrameReader(), 0))
+        payloads = reader.feed(child.written[at:])
+        self.read[id(child)] = (reader, len(child.written))
+        return [pb.Order.FromString(payload) for payload in payloads]
+
+    def step(self) -> list[pb.Order]:
+        """The newest child follows its orders."""
+        orders = self.orders(self.child)
+        for order in orders:
+            if self.obedient:
+                says(self.child, answer=pb.Answer(id=order.id))
+            if self.ready and order.WhichOneof("order") in ("create", "update", "pause", "resume"):
+                says(self.child, ready=pb.Ready(processor=ID, guarantee="exactly-once"))
+        return orders
+
+    def create(self, order: ProcessorOrder = ORDER) -> None:
+        wait = start(self.supervisor.create(order))
+        self.step()
+        result(wait)
+
+    @property
+    def status(self) -> ProcessorStatus:
+        found = self.supervisor.status(ID)
+        assert found is not None
+        return found
+
+    @property
+    def states(self) -> list[str]:
+        return [status.state for status in self.heard]
+
+
+def start(awaitable: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    return Deferred.fromCoroutine(awaitable)
+
+
+def result(deferred: Deferred[Any]) -> Any:
+    """Its result, which must be there; raises its error."""
+    found: list[Any] = []
+    deferred.addBoth(found.append)
+    assert found, "it still waits"
+    if hasattr(found[0], "raiseException"):
+        found[0].raiseException()
+    return found[0]
+
+
+def done(awaitable: Coroutine[Any, Any, Any]) -> Any:
+    return result(start(awaitable))
+
+
+def says(child: MemoryChild, **report: Any) -> None:
+    child.says(frame(pb.Report(**report).SerializeToString()))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "journals")
+
+
+def test_it_is_a_supervisor(house: House) -> None:
+    processors: Processors = house.supervisor
+    assert processors.ids() == []
+
+
+def test_create_waits_until_it_is_ready_and_says_everything_in_one_message(house: House) -> None:
+    wait = start(house.supervisor.create(ORDER))
+    assert house.status.state == "starting"
+    hello, create = house.step()
+    result(wait)
+    assert hello.hello.version == 1
+    assert read_create(create.create) == ORDER
+    assert create.create.journal.endswith(f"{ID}.journal")
+    assert house.status.state == "running"
+    assert house.status.pid == house.child.pid
+    assert house.supervisor.ids() == [ID]
+
+
+def test_create_again_starts_nothing(house: House) -> None:
+    house.create()
+    done(house.supervisor.create(ORDER))
+    assert len(house.launcher.children) == 1
+    assert house.step() == []
+
+
+def test_create_gives_up_waiting_but_goes_on_trying(house: House) -> None:
+    house.ready = False
+    wait = start(house.supervisor.create(ORDER))
+    house.step()
+    for _ in range(int(READY_WITHIN)):
+        house.clock.advance(1)
+        says(house.child, progress=pb.Progress(processor=ID))
+    with pytest.raises(TryLater):
+        result(wait)
+    says(house.child, ready=pb.Ready(processor=ID))
+    assert house.status.state == "running"
+
+
+def test_a_dead_process_gets_a_successor_soon(house: House) -> None:
+    house.create()
+    house.child.ends("ended by signal 9")
+    assert house.status.state == "starting"
+    assert "signal 9" in house.status.last_error
+    assert house.status.pid is None
+    house.clock.advance(0.2)
+    assert len(house.launcher.children) == 2
+    _, create = house.step()
+    assert read_create(create.create) == ORDER
+    assert house.status.state == "running"
+    assert house.status.restarts == 1
+
+
+def test_a_crash_loop_is_named_and_slowed_down_and_progress_ends_it(house: House) -> None:
+    house.create()
+    for _ in range(CRASH_LOOP + 8):
+        house.child.ends()
+        before = len(house.launcher.children)
+        house.clock.advance(30)
+        assert len(house.launcher.children) == before + 1
+        house.step()
+    assert "failing" in house.states
+    house.child.ends()
+    assert house.status.state == "failing"
+    house.clock.advance(29)
+    assert house.status.restarts == CRASH_LOOP + 8
+    house.clock.advance(1)
+    house.step()
+    says(house.child, progress=pb.Progress(processor=ID, records=1))
+    house.child.ends()
+    house.clock.advance(0.2)
+    assert house.status.restarts == CRASH_LOOP + 10
+
+
+def test_readiness_without_progress_does_not_end_a_crash_loop(house: House) -> None:
+    house.create()
+    for _ in range(CRASH_LOOP):
+        house.child.ends()
+        house.clock.advance(30)
+        house.step()
+        says(house.child, progress=pb.Progress(processor=ID, records=0))
+    house.child.ends()
+    assert house.status.state == "failing"
+
+
+def test_silence_is_a_hang_and_a_broker_that_does_not_answer_is_not(house: House) -> None:
+    house.create()
+    for _ in range(10):
+        house.clock.advance(SILENCE - 1)
+        says(house.child, unreachable=pb.Unreachable(processor=ID, since=1000, reason="kf1 does not answer"))
+    assert not house.child.killed
+    assert house.status.state == "unreachable"
+    assert house.status.since is not None
+    assert house.status.since.timestamp() == 1.0
+    house.clock.advance(SILENCE)
+    assert house.child.killed
+    house.child.ends("ended by signal 9")
+    assert "silent" in house.status.last_error
+
+
+def test_a_refused_login_is_told_once_and_a_new_credential_helps(house: House) -> None:
+    house.create()
+    for _ in range(3):
+        says(
+            house.child,
+            unreachable=pb.Unreachable(processor=ID, since=1000, reason="refused", login_refused=True),
+        )
+    assert [status.login_refused for status in house.heard].count(True) == 1
+    renewed = replace(ORDER, sources=(replace(END, access=replace(ACCESS, password="new")),))
+    wait = start(house.supervisor.update(renewed))
+    (update,) = house.step()
+    result(wait)
+    assert read_create(update.update.create) == renewed
+    assert house.status.state == "running"
+    assert not house.status.login_refused
+    house.child.ends()
+    house.clock.advance(1)
+    assert read_create(house.step()[1].create) == renewed
+
+
+def test_pause_holds_over_a_restart_and_resume_ends_it(house: House) -> None:
+    house.create()
+    wait = start(house.supervisor.pause(ID))
+    house.step()
+    result(wait)
+    assert house.status.state == "paused"
+    house.child.ends()
+    house.clock.advance(1)
+    assert house.step()[1].create.paused
+    assert house.status.state == "paused"
+    wait = start(house.supervisor.resume(ID))
+    house.step()
+    result(wait)
+    assert house.status.state == "running"
+    assert house.states.count("paused") == 1
+
+
+@pytest.mark.parametrize("verb", ["stop_processor", "destroy"])
+def test_stopping_closes_the_conversation_and_waits_for_the_end(
+    house: House, tmp_path: Path, verb: str
+) -> None:
+    house.create()
+    journal = tmp_path / "journals" / f"{ID}.journal"
+    journal.write_bytes(b"position")
+    wait = start(getattr(house.supervisor, verb)(ID))
+    assert house.child.closed
+    house.clock.advance(LAST_WORDS)
+    assert house.child.killed
+    house.child.ends("ended by signal 9")
+    result(wait)
+    assert house.supervisor.status(ID) is None
+    assert journal.exists() == (verb == "stop_processor")
+    house.clock.advance(60)
+    assert len(house.launcher.children) == 1
+    assert house.states[-1] == "stopped"
+
+
+def test_destroy_is_idempotent(house: House) -> None:
+    done(house.supervisor.destroy(ID))
+    done(house.supervisor.destroy(ID))
+
+
+def test_a_failure_is_named_and_the_process_lives_on(house: House) -> None:
+    house.create()
+    says(house.child, error=pb.Failure(processor=ID, reason="the source was made anew", stopped=True))
+    assert house.status.state == "failing"
+    assert house.status.last_error == "the source was made anew"
+    house.clock.advance(SILENCE - 1)
+    assert not house.child.killed
+
+
+def test_progress_is_shown_and_changes_no_state(house: House) -> None:
+    house.create()
+    count = len(house.heard)
+    progress = pb.Progress(processor=ID, records=5, lag=7, rate=2.5, last_event=1_000_000)
+    progress.gaps.add(partition=1, first=3, last=9)
+    says(house.child, progress=progress)
+    status = house.status
+    assert (status.lag, status.rate, tuple(status.gaps)) == (7, 2.5, ((1, 3, 9),))
+    assert status.last_event is not None
+    assert status.last_event.timestamp() == 1000
+    assert len(house.heard) == count
+
+
+@pytest.mark.parametrize("octets", [b"\xff\xff\xff\xff", frame(b"\xff\xff\xff"), b"print('hello')\n" * 99])
+def test_a_process_that_says_anything_else_is_killed(house: House, octets: bytes) -> None:
+    house.create()
+    house.child.says(octets)
+    assert house.child.killed
+    house.child.ends("ended by signal 9")
+    assert "does not speak" in house.status.last_error
+
+
+def test_no_more_start_in_a_second_than_allowed(tmp_path: Path) -> None:
+    house = House(tmp_path, start_rate=20)
+    for number in range(50):
+        start(house.supervisor.create(replace(ORDER, id=f"p-{number:07}")))
+    assert len(house.launcher.children) == 1
+    house.clock.advance(1)
+    assert 20 <= len(house.launcher.children) <= 21
+    house.clock.pump([0.05] * 40)
+    assert len(house.launcher.children) == 50
+
+
+def test_several_may_share_a_process_and_stop_one_by_one(tmp_path: Path) -> None:
+    house = House(tmp_path, per_process=2)
+    for name in ("p-one", "p-two", "p-three"):
+        start(house.supervisor.create(replace(ORDER, id=name)))
+        house.clock.advance(1)
+    assert len(house.launcher.children) == 2
+    first = house.launcher.children[0]
+    wait = start(house.supervisor.stop_processor("p-one"))
+    assert not first.closed
+    stop = house.orders(first)[-1]
+    assert stop.stop.processor == "p-one"
+    says(first, answer=pb.Answer(id=stop.id))
+    result(wait)
+    assert house.supervisor.ids() == ["p-three", "p-two"]
+    start(house.supervisor.stop_processor("p-two"))
+    assert first.closed
+
+
+def test_what_cannot_be_started_is_tried_again(house: House) -> None:
+    house.launcher.refuse = OSError(11, "Resource temporarily unavailable")
+    wait = start(house.supervisor.create(ORDER))
+    assert "Resource" in house.status.last_error
+    house.launcher.refuse = None
+    house.clock.advance(1)
+    house.step()
+    result(wait)
+
+
+@pytest.mark.parametrize("id", ["", "../x", "a/b", ".hidden", "a\0b"])
+def test_an_id_names_no_file_elsewhere(house: House, id: str) -> None:
+    with pytest.raises(NameNotAllowed):
+        done(house.supervisor.create(replace(ORDER, id=id)))
+
+
+def test_everything_ends_with_the_supervisor(house: House) -> None:
+    house.create()
+    wait = start(house.supervisor.stop())
+    assert house.child.closed
+    house.child.ends("ended")
+    result(wait)
+    house.clock.advance(60)
+    assert len(house.launcher.children) == 1
+
+
+def test_no_secret_is_in_what_people_see(house: House) -> None:
+    house.create()
+    house.child.ends("ended with status 1")
+    for thing in (house.status, ORDER, house.heard):
+        assert ACCESS.password not in repr(thing)
