@@ -1,0 +1,133 @@
+"""Group commit: one thread writes and syncs whatever has gathered, in rounds; callers learn of it in the reactor.
+
+While a round is being synced the next one gathers, so that a hundred producers cost one fsync and not a hundred.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from eson.brokers.embedded.log.files import File
+
+
+class Job(Protocol):
+    """Something to be made durable."""
+
+    def write(self) -> Sequence[File]:
+        """In the thread: writes, and says which files must be synced.  Raises `OSError`."""
+
+    def failed(self, error: OSError) -> None:
+        """In the thread, at once: nothing behind this job may be believed.  Later jobs of the same files must fail."""
+
+    def done(self, error: OSError | None) -> None:
+        """In the reactor: all is on the disk, or `error` says why it is not."""
+
+
+class Committer(Protocol):
+    def submit(self, job: Job) -> None:
+        """Queues a job; jobs are written in this order, and `done` comes in this order."""
+
+    def stop(self) -> None:
+        """Finishes what is queued; blocks until it is done.  `done` of the last jobs has been called then."""
+
+
+Round = list[tuple[Job, OSError | None]]
+
+
+def run_round(jobs: Sequence[Job]) -> Round:
+    """Writes all jobs, syncs each of their files once, and says how each job ended."""
+    outcome: Round = []
+    wanted: list[Sequence[File]] = []
+    for job in jobs:
+        try:
+            wanted.append(job.write())
+            outcome.append((job, None))
+        except OSError as error:
+            job.failed(error)
+            wanted.append(())
+            outcome.append((job, error))
+    broken: dict[int, OSError] = {}
+    for file in {id(file): file for files in wanted for file in files}.values():
+        try:
+            file.sync()
+        except OSError as error:
+            broken[id(file)] = error
+    if broken:
+        for number, (job, failed) in enumerate(outcome):
+            unsynced = next((broken[id(file)] for file in wanted[number] if id(file) in broken), None)
+            if failed is None and unsynced is not None:
+                job.failed(unsynced)
+                outcome[number] = (job, unsynced)
+    return outcome
+
+
+class ThreadedCommitter:
+    """The committer of a running broker.  `call_in_reactor` is `reactor.callFromThread`."""
+
+    def __init__(self, call_in_reactor: Callable[..., object]) -> None:
+        self._call_in_reactor = call_in_reactor
+        self._queue: deque[Job] = deque()
+        self._finished: deque[Round] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        with self._wake:
+            self._queue.append(job)
+            if len(self._queue) == 1:
+                self._wake.notify()
+
+    def stop(self) -> None:
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+        self._report()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._stopping:
+                    self._wake.wait()
+                jobs = list(self._queue)
+                self._queue.clear()
+            if not jobs:
+                return
+            self._finished.append(run_round(jobs))
+            self._call_in_reactor(self._report)
+
+    def _report(self) -> None:
+        while self._finished:
+            for job, error in self._finished.popleft():
+                job.done(error)
+
+
+class ManualCommitter:
+    """The twin for tests: a round runs when the test says so (or at once, with `immediate`)."""
+
+    def __init__(self, immediate: bool = False) -> None:
+        self._immediate = immediate
+        self._queue: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self._queue.append(job)
+        if self._immediate and len(self._queue) == 1:
+            self.flush()
+
+    def flush(self) -> int:
+        """Runs rounds until nothing is queued; how many jobs were done."""
+        done = 0
+        while self._queue:
+            jobs, self._queue = self._queue, []
+            for job, error in run_round(jobs):
+                job.done(error)
+                done += 1
+        return done
+
+    def stop(self) -> None:
+        self.flush()

@@ -1,0 +1,147 @@
+"""A journal: small entries, each durable before it counts, rewritten when most of it is history.
+
+Each entry is a line of its own: length and CRC-32C of the text in hex, a space, the text (JSON).  Reading stops at the
+first entry that is torn or damaged and cuts the rest, which was never confirmed.  After a failed write or sync the
+journal is written anew from what its owner knows: a sync that failed is never repeated on the same file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import google_crc32c
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from eson.brokers.embedded.log.committing import Committer
+from eson.brokers.embedded.log.files import File, Files, read_file
+from eson.brokers.embedded.log.validation import StorageFailed
+
+Entry = dict[str, Any]
+_HEAD = 18
+_REWRITE_FROM = 1 << 20
+
+
+class _Write:
+    """Appends entries, or writes the journal anew."""
+
+    def __init__(
+        self, journal: Journal, content: bytes, rewrite: bool, done: Callable[[OSError | None], None]
+    ) -> None:
+        self._journal, self._content, self._rewrite, self._done = journal, content, rewrite, done
+
+    def write(self) -> Sequence[File]:
+        if self._rewrite:
+            return self._journal._write_anew(self._content)
+        return self._journal._write_behind(self._content)
+
+    def failed(self, error: OSError) -> None:
+        self._journal._broken = error
+
+    def done(self, error: OSError | None) -> None:
+        self._done(error)
+
+
+class Journal:
+    """`entries` gives, at any time, entries that make what the owner knows: a journal's shortest form."""
+
+    log = Logger()
+
+    def __init__(
+        self, files: Files, committer: Committer, path: str, entries: Callable[[], Iterable[Entry]]
+    ) -> None:
+        self._files, self._committer, self._path, self._entries = files, committer, path, entries
+        self._file: File | None = None
+        self._broken: OSError | None = None
+        self._end = 0
+        self._size = self._compact_size = 0
+        self._anew = False
+        self._unconfirmed: list[bytes] = []
+
+    def read(self) -> list[Entry]:
+        """Everything that was confirmed; cuts what was not.  Raises `OSError`."""
+        folder = self._path.rpartition("/")[0]
+        self._files.make_folder(folder)
+        content = read_file(self._files, self._path)
+        if content is None:
+            self._file = self._files.open(self._path, create=True)
+            self._files.sync_folder(folder)
+            return []
+        entries, end = parse(content)
+        self._file = self._files.open(self._path)
+        if end < len(content):
+            self.log.warn(
+                "{path}: {count} octets cut that were torn", path=self._path, count=len(content) - end
+            )
+            self._file.truncate(end)
+            self._file.sync()
+        self._end = self._size = self._compact_size = end
+        return entries
+
+    def append(self, *entries: Entry) -> Deferred[None]:
+        """Fires when they are durable; fails with `StorageFailed`.  The owner applies them when it fires."""
+        fired: Deferred[None] = Deferred()
+        content = own = b"".join(map(dump, entries))
+        rewrite = self._anew or self._size > max(_REWRITE_FROM, 3 * self._compact_size)
+        if rewrite:
+            content = b"".join((*map(dump, self._entries()), *self._unconfirmed, content))
+            self._anew, self._size, self._compact_size = False, 0, len(content)
+        self._size += len(content)
+        self._unconfirmed.append(own)
+
+        def done(error: OSError | None) -> None:
+            self._unconfirmed.remove(own)
+            if error is None:
+                fired.callback(None)
+                return
+            if not self._anew:
+                self.log.error("{path}: cannot be written: {error}", path=self._path, error=error)
+            self._anew = True
+            fired.errback(StorageFailed(str(error)))
+
+        self._committer.submit(_Write(self, content, rewrite, done))
+        return fired
+
+    def _write_behind(self, content: bytes) -> Sequence[File]:
+        if self._broken is not None or self._file is None:
+            raise self._broken or OSError(f"{self._path} is not open")
+        self._file.write_at(self._end, [content])
+        self._end += len(content)
+        return (self._file,)
+
+    def _write_anew(self, content: bytes) -> Sequence[File]:
+        fresh = self._path + ".new"
+        self._files.remove(fresh)
+        file = self._files.open(fresh, create=True)
+        file.write_at(0, [content])
+        file.sync()
+        self._files.rename(fresh, self._path)
+        self._files.sync_folder(self._path.rpartition("/")[0])
+        self._file, self._end, self._broken = file, len(content), None
+        return ()
+
+
+def dump(entry: Entry) -> bytes:
+    """One entry as a line."""
+    text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
+    return b"%08x%08x %s\n" % (len(text), int(google_crc32c.value(text)), text)
+
+
+def parse(content: bytes) -> tuple[list[Entry], int]:
+    """The entries up to the first one that is not whole, and where that begins."""
+    entries: list[Entry] = []
+    position = 0
+    while True:
+        head = content[position : position + _HEAD - 1]
+        try:
+            length, crc = int(head[:8], 16), int(head[8:16], 16)
+        except ValueError:
+            return entries, position
+        text = content[position + _HEAD - 1 : position + _HEAD - 1 + length]
+        end = position + _HEAD + length
+        if len(text) < length or content[end - 1 : end] != b"\n" or int(google_crc32c.value(text)) != crc:
+            return entries, position
+        entries.append(json.loads(text))
+        position = end

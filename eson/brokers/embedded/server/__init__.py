@@ -1,0 +1,1 @@
+"""The embedded broker's side of Kafka's protocol: connections, requests, groups, rights."""

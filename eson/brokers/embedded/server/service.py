@@ -1,0 +1,177 @@
+"""The broker as a whole: it opens the log, listens, retains, cuts connections, and ends cleanly."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from eson.brokers.embedded.log.committing import Committer
+from eson.brokers.embedded.log.files import Files
+from eson.brokers.embedded.log.partition import Limits
+from eson.brokers.embedded.log.partitions import Partitions
+from eson.brokers.embedded.server.catalogue import Catalogue
+from eson.brokers.embedded.server.client import Broker
+from eson.brokers.embedded.server.committed import Offsets
+from eson.brokers.embedded.server.connection import Caps, Connection
+from eson.brokers.embedded.server.groups import Groups
+from eson.brokers.embedded.server.login import Login
+from eson.brokers.embedded.server.rights import EVERYONE, Rights
+from eson.brokers.embedded.server.topic_configs import limits_of
+from eson.brokers.embedded.settings import Address, Settings
+from eson.identity.verifier import ISSUED_ITERATIONS, make_verifier
+
+RETAIN_SECONDS = 300.0
+MAX_CONNECTIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What the broker keeps things in; tests give their own."""
+
+    files: Files
+    committer: Committer
+    now: Callable[[], int]
+
+
+def open_broker(reactor: Any, settings: Settings, storage: Storage) -> Broker:
+    """Reads what the data folder holds.  Raises `OSError`."""
+    admin = None
+    if settings.admin_password:
+        admin = settings.admin, make_verifier(settings.admin_password, ISSUED_ITERATIONS)
+    rights = Rights((f"User:{settings.admin}",), open_to_all=not settings.login)
+    data, files, committer = settings.data, storage.files, storage.committer
+    catalogue = Catalogue(files, committer, f"{data}/catalogue", rights)
+    offsets = Offsets(files, committer, f"{data}/positions", storage.now)
+    configs = {topic.id.hex: topic.configs for topic in catalogue.topics.values()}
+
+    def limits(topic_id: str) -> Limits:
+        return limits_of(configs.get(topic_id, {}), settings.retention_ms)
+
+    partitions = Partitions(files, committer, f"{data}/log", limits, storage.now)
+    return Broker(
+        reactor,
+        catalogue,
+        partitions,
+        rights,
+        Groups(reactor),
+        offsets,
+        storage.now,
+        settings.advertise,
+        admin,
+        settings.retention_ms,
+    )
+
+
+class Connections(Factory):
+    """All open connections of one broker."""
+
+    noisy = False
+    log = Logger()
+
+    def __init__(self, broker: Broker, caps: Caps, login: bool) -> None:
+        self._broker, self._caps, self._with_login = broker, caps, login
+        self._secret = secrets.token_bytes(32)
+        self._open: set[Connection] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
+        if len(self._open) >= MAX_CONNECTIONS:
+            self.log.warn("refused: {count} connections are open", count=len(self._open))
+            return None
+        login = Login(self._broker, self._secret) if self._with_login else None
+        connection = Connection(self._broker, self._caps, login, self._open.discard)
+        connection.factory = self
+        self._open.add(connection)
+        return connection
+
+    def close_principal(self, principal: str) -> None:
+        """Cuts what the principal has open, a Fetch that waits included.  "User:*": everybody but super users."""
+        for connection in list(self._open):
+            owner = connection.client.principal
+            if connection.logged_in and (
+                owner == principal or (principal == EVERYONE and self._can_lose(owner))
+            ):
+                connection.abort(f"{owner} lost a right")
+
+    def _can_lose(self, principal: str) -> bool:
+        return not self._broker.rights.is_free(principal)
+
+    def close(self) -> None:
+        for connection in list(self._open):
+            connection.abort("the broker stops")
+
+
+class EmbeddedService:
+    """A running broker.  `stop` ends it cleanly: what was appended is synced and checkpointed."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, settings: Settings, storage: Storage) -> None:
+        self._reactor, self._settings, self._storage = reactor, settings, storage
+        self.broker = open_broker(reactor, settings, storage)
+        caps = Caps(produce=settings.produce_cap)
+        self.connections = Connections(self.broker, caps, settings.login)
+        self.broker.close_principal = self.connections.close_principal
+        self._ports: list[Any] = []
+        self._retaining = LoopingCall(self._retain)
+        self._retaining.clock = reactor
+
+    async def start(self, context_factory: Any = None) -> tuple[list[Address], list[Address]]:
+        """Listens; the addresses that were bound, plain and TLS.  Raises `OSError`, `CannotListenError`."""
+        await self.broker.catalogue.start()
+        known = self.broker.catalogue.topics
+        await self.broker.offsets.forget_topics(known.__contains__)
+        self.broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
+        plain = [self._bound(self._reactor.listenTCP(port, self.connections, interface=host, backlog=1024))
+                 for host, port in self._settings.listen]  # fmt: skip
+        tls = [self._bound(self._reactor.listenSSL(port, self.connections, context_factory, interface=host, backlog=1024))
+               for host, port in self._settings.listen_tls]  # fmt: skip
+        self._retaining.start(RETAIN_SECONDS, now=False)
+        return plain, tls
+
+    def _bound(self, port: Any) -> Address:
+        self._ports.append(port)
+        host = port.getHost()
+        return host.host, host.port
+
+    async def stop(self) -> None:
+        if self._retaining.running:
+            self._retaining.stop()
+        for port in self._ports:
+            stopped = port.stopListening()
+            if isinstance(stopped, Deferred):
+                await stopped
+        self.connections.close()
+        self.broker.groups.close()
+        self.broker.partitions.checkpoint()
+        self._storage.committer.stop()
+
+    async def _retain(self) -> None:
+        """One round of retention, a partition at a time so that nobody waits for it."""
+        broker = self.broker
+        by_id = {topic.id.hex for topic in broker.catalogue.topics.values()}
+        for topic_id, partition in broker.partitions.stored():
+            if topic_id in by_id:
+                try:
+                    broker.partitions.retain(topic_id, partition)
+                except OSError as error:
+                    self.log.error(
+                        "{topic}/{partition}: {error}", topic=topic_id, partition=partition, error=error
+                    )
+                pause: Deferred[None] = Deferred()
+                self._reactor.callLater(0, pause.callback, None)
+                await pause
+        for group_id in broker.offsets.lapsed(lambda group: bool(_members(broker, group))):
+            await broker.offsets.delete_group(group_id)
+
+
+def _members(broker: Broker, group_id: str) -> int:
+    group = broker.groups.get(group_id)
+    return 0 if group is None else len(group.members)
