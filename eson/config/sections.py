@@ -215,12 +215,6 @@ _REMOTE = section(
 )
 
 
-def _per_process(entry: Entry) -> int:
-    if number(1, 1000)(entry) != 1:
-        raise not_yet("more than one processor in a process", "Write 1, or leave the key out")
-    return 1
-
-
 _positive = number(1)
 _LIMITS = section(
     values.Limits,
@@ -266,7 +260,7 @@ CONFIG = section(
         "processors": section(
             values.Processors,
             {
-                "per_process": _per_process,
+                "per_process": number(1, 1000),
                 "start_rate": number(1, 10000),
                 "launcher": choice("spawn", later=("kubernetes",)),
             },

@@ -114,20 +114,25 @@ def names(config: Config, who: Participant, clear: Sequence[Address]) -> Embedde
     )
 
 
-def remotes(config: Config, reactor: Any, certificate: AgentCertificate) -> RemoteAgents:
-    resolve = {domain: _server(address) for domain, address in config.names.resolve.items()}
-    resolver = config.names.resolver
-    address_policy = AddressPolicy.of(
+def address_policy(config: Config) -> AddressPolicy:
+    """Where other participants' names may lead."""
+    return AddressPolicy.of(
         allow_private=config.allow_private,
         own=config.address,
         agents=[remote.agent for remote in config.remotes],
-        domains=resolve,
+        domains=config.names.resolve,
     )
+
+
+def remotes(config: Config, reactor: Any, certificate: AgentCertificate) -> RemoteAgents:
+    resolve = {domain: _server(address) for domain, address in config.names.resolve.items()}
+    resolver = config.names.resolver
+    permitted = address_policy(config)
     lookup = Resolver(reactor, None if resolver is None else [_server(resolver)], resolve)
     return RemoteAgents(
         reactor,
-        Discovery(lookup, address_policy),
-        address_policy,
+        Discovery(lookup, permitted),
+        permitted,
         config.participant,
         config.remotes,
         config.fnap.trust,
