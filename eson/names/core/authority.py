@@ -88,6 +88,9 @@ class Authority:
     def flows(self) -> list[str]:
         return sorted(self._flows)
 
+    def namespaces(self) -> list[str]:
+        return sorted(self._catalogues)
+
     def put_namespace(self, namespace: str) -> None:
         """Publishes a namespace, if it is not yet."""
         if namespace in self._catalogues:

@@ -93,8 +93,10 @@ class _Kept(NamedTuple):
 class Responder:
     """The answers of an authority's zones."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, keep: int = MAX_KEPT) -> None:
+        """`keep`: so many rendered answers are kept at most."""
         self._authority = authority
+        self._keep_at_most = keep
         self._kept: dict[bytes, _Kept] = {}
         authority.watch(self._forget)
 
@@ -115,6 +117,11 @@ class Responder:
                     if kept is not None and (stream or kept.size <= SMALLEST):
                         return b"".join((data[:2], kept.heads[place], question, kept.tail, opt))
         return self._respond(data, stream)
+
+    @property
+    def kept(self) -> int:
+        """The number of answers that are kept."""
+        return len(self._kept)
 
     def _respond(self, data: bytes, stream: bool) -> bytes | None:
         if len(data) < 12 or data[2] & _QR:
@@ -180,7 +187,7 @@ class Responder:
                     yield host, one
 
     def _keep(self, key: bytes, sections: _Sections) -> None:
-        if len(self._kept) >= MAX_KEPT:
+        if len(self._kept) >= self._keep_at_most:
             self._kept.clear()
         answers, authority, additional = sections.counts
         heads = tuple(
