@@ -102,7 +102,7 @@ class Authority:
                     self._close(zone)
             self._open(namespace)
             self._write_below(namespace)
-        self._write_namespace(namespace)
+        self._write_service(namespace)
 
     def remove_namespace(self, namespace: str) -> None:
         """Removes a namespace and the flows in it; namespaces below it stay."""
@@ -115,8 +115,7 @@ class Authority:
             self._close(zone)
             self._open_below(namespace)
         else:
-            self._erase(flow_owner(encode_name(namespace)))
-            self._write_participant()
+            self._write_service(namespace)
 
     def put_flow(self, names: FlowNames) -> None:
         """Publishes a flow, or changes what is said of it.  Raises `ValueError` for what records cannot hold."""
@@ -127,7 +126,6 @@ class Authority:
         self._write_flow(names)
         if old is not None and (old.namespace != names.namespace or old.catalogued != names.catalogued):
             self._uncatalogue(old)
-        self._flows[names.flow] = names
         self._catalogue(names)
 
     def remove_flow(self, flow: str) -> None:
@@ -136,13 +134,10 @@ class Authority:
         if names is None:
             return
         name = encode_name(flow)
-        for owner in (name, flow_owner(name), queue_owner(name)):
+        for owner in (name, queue_owner(name)):
             self._erase(owner)
+        self._write_service(flow)
         self._uncatalogue(names)
-        if flow in self._catalogues:
-            self._write_namespace(flow)
-        elif flow == self._settings.participant:
-            self._write_participant()
 
     def set_agent(self, agent: Agent) -> None:
         """Makes all records name this agent; its ports are known only when it listens."""
@@ -152,7 +147,7 @@ class Authority:
         for zone in self._zones.values():
             self._write_hosts(zone)
         for namespace in self._catalogues:
-            self._write_namespace(namespace)
+            self._write_service(namespace)
         for names in self._flows.values():
             self._write_flow(names)
 
@@ -179,7 +174,7 @@ class Authority:
     def _write_below(self, top: str) -> None:
         for namespace in self._catalogues:
             if is_at_or_below(namespace, top):
-                self._write_namespace(namespace)
+                self._write_service(namespace)
         for names in self._flows.values():
             if is_below(names.flow, top):
                 self._write_flow(names)
@@ -193,7 +188,7 @@ class Authority:
         agent = settings.agent.name
         if self.find(encode_name(agent)) is zone and agent not in _absolute(hosts, zone.name):
             self._write_host(zone, agent, settings.agent_addresses)
-        self._write_participant()
+        self._write_service(settings.participant)
 
     def _write_host(self, zone: Zone, name: str, addresses: Iterable[str]) -> None:
         settings = self._settings
@@ -207,27 +202,29 @@ class Authority:
                 self._watcher(None)  # answers elsewhere carry this host's addresses
             zone.put(owner, _merged(zone.get(owner) or (), node))
 
-    def _write_participant(self) -> None:
-        """`_flow._tcp.<participant>`: whom other participants ask, and whose certificate speaks for our users."""
-        participant = self._settings.participant
-        if participant not in self._catalogues:
-            owner = flow_owner(encode_name(participant))
-            self._write(owner, agent_service(self._settings.agent, self._settings.ttl.flow))
-
-    def _write_namespace(self, namespace: str) -> None:
+    def _write_service(self, name: str) -> None:
+        """What stands at `_flow._tcp.<name>`: a namespace's agent and catalogue, else a flow's agent, else the agent that
+        speaks for the participant, whom others ask and whose certificate stands for our users; else nothing."""
         settings = self._settings
-        listed = self._catalogues[namespace][: settings.catalogue]
-        node = namespace_node(settings.agent, settings.ttl.flow, listed)
-        self._write(flow_owner(encode_name(namespace)), node)
+        owner = flow_owner(encode_name(name))
+        if name in self._catalogues:
+            listed = self._catalogues[name][: settings.catalogue]
+            self._write(owner, namespace_node(settings.agent, settings.ttl.flow, listed))
+        elif name in self._flows:
+            self._write(owner, agent_service(settings.agent, settings.ttl.of(self._flows[name].copy)))
+        elif name == settings.participant:
+            self._write(owner, agent_service(settings.agent, settings.ttl.flow))
+        else:
+            self._erase(owner)
 
     def _write_flow(self, names: FlowNames) -> None:
         settings = self._settings
         servers = [self._named(server, names) for server in names.servers]
         records = list(flow_records(names, servers, settings.agent, settings.ttl, settings.poc_records))
+        self._flows[names.flow] = names
         for owner, node in records:
-            if names.flow in self._catalogues and owner == flow_owner(encode_name(names.flow)):
-                continue  # the namespace of that name says the same there, and its catalogue
             self._write(owner, node)
+        self._write_service(names.flow)
 
     def _named(self, server: Server, names: FlowNames) -> Server:
         """A server whose host is a name: SRV cannot hold addresses, so an address gets a name in the flow's zone."""
@@ -251,7 +248,7 @@ class Authority:
         if index == len(catalogue) or catalogue[index] != names.flow:
             insort(catalogue, names.flow)
             if index < self._settings.catalogue:
-                self._write_namespace(names.namespace)
+                self._write_service(names.namespace)
 
     def _uncatalogue(self, names: FlowNames) -> None:
         catalogue = self._catalogues.get(names.namespace, [])
@@ -259,7 +256,7 @@ class Authority:
         if index < len(catalogue) and catalogue[index] == names.flow:
             del catalogue[index]
             if index < self._settings.catalogue:
-                self._write_namespace(names.namespace)
+                self._write_service(names.namespace)
 
     def _write(self, owner: bytes, node: Node) -> None:
         zone = self.find(owner)

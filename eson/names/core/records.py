@@ -39,6 +39,10 @@ class Ttl:
     copy: int = 60
     negative: int = 60
 
+    def of(self, copy: bool) -> int:
+        """That of a copy's records, or of another flow's."""
+        return self.copy if copy else self.flow
+
 
 def flow_owner(name: bytes) -> bytes:
     """`_flow._tcp.<name>`"""
@@ -53,17 +57,16 @@ def queue_owner(name: bytes) -> bytes:
 def flow_records(
     names: FlowNames, servers: Sequence[Server], agent: Agent, ttl: Ttl, poc: bool
 ) -> Iterable[tuple[bytes, Node]]:
-    """Owner and records of each name of a flow: the pointer, the agent, the queue.
+    """Owner and records of a flow's own name and of its queue; its agent stands at `_flow._tcp.<name>` (`agent_service`).
 
     `servers` are those of `names` with host names in place of addresses; `poc` adds the SRV at the flow's own name.
     """
-    seconds = ttl.copy if names.copy else ttl.flow
+    seconds = ttl.of(names.copy)
     name = encode_name(names.flow)
     pointer = RRset(PTR, seconds, (flow_owner(name),))
     own = (pointer, *agent_service(agent, seconds, direct=True)) if poc else (pointer,)
     renamed = "" if names.queue == names.flow else names.queue
     yield name, own
-    yield flow_owner(name), agent_service(agent, seconds)
     yield (
         queue_owner(name),
         queue_service(tuple(servers), names.broker_kind, names.broker_tls, renamed, seconds),
