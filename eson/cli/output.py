@@ -10,6 +10,7 @@ from typing import Any, Literal, TextIO
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Style = Literal["table", "json", "yaml"]
 Row = Mapping[str, Any]
@@ -26,14 +27,20 @@ def show_list(rows: Sequence[Row], style: Style, out: TextIO | None = None) -> N
     elif rows:
         columns = _columns(rows)
         if stream.isatty():
-            table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-            for row in rows:
-                table.add_row(*(_cell(row.get(column)) for column in columns))
-            Console(file=stream).print(table)
+            Console(file=stream).print(as_table(rows))
         else:
             stream.write("\t".join(columns) + "\n")
             for row in rows:
                 stream.write("\t".join(_cell(row.get(column)) for column in columns) + "\n")
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    """The rows under the names of their keys."""
+    columns = _columns(rows)
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    return table
 
 
 def show_object(row: Row, style: Style, out: TextIO | None = None) -> None:
@@ -68,4 +75,9 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return " ".join(map(_cell, value))
-    return "".join(c if c.isprintable() else "?" for c in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """`text` with every control character as `?`: what an agent says must not steer the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eson.client.agent import Agent
-from eson.client.reaching import Target, is_address, prefer_json, reach
+from eson.client.reaching import Target, Trace, is_address, prefer_json, reach
 from eson.errors import AgentUnreachable, EsonError, NoSuch, Usage
 from eson.fnap.net.client import MECHANISMS, Dialogue, Session, TlsMode
 from eson.identity.tls import ClientTls, Profile
@@ -38,7 +38,8 @@ class Client:
     """Finds flows by their names, and opens sessions with agents.
 
     `nameserver` is `host:port`, "" for the system's; `resolve` gives other name servers for single domains; `trust` the
-    CAs of agents: `system`, a PEM text, or the path of a PEM file.  `dialogue` gets each line of each session.
+    CAs of agents: `system`, a PEM text, or the path of a PEM file.  `dialogue` gets each line of each session, `trace`
+    what is done before it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Client:
         profile: Profile = "modern",
         timeout: float = TIMEOUT,
         dialogue: Dialogue | None = None,
+        trace: Trace = lambda said: None,
     ) -> None:
         servers = [parse_server(nameserver, DNS_PORT)] if nameserver else None
         others = {canonical(name): parse_server(one, DNS_PORT) for name, one in (resolve or {}).items()}
@@ -59,6 +61,7 @@ class Client:
         self._profile: Profile = profile
         self._timeout = timeout
         self._dialogue = dialogue
+        self._trace = trace
 
     async def resolve(self, flow: str) -> FlowLocation:
         """Where the agent and the queue of a flow are.  Raises `AgentUnreachable`, `LookupFailed`."""
@@ -97,7 +100,13 @@ class Client:
 
         addresses = self._system if address else self._discovery.addresses
         session = await reach(
-            self._reactor, target, addresses, login, timeout=self._timeout, dialogue=self._dialogue
+            self._reactor,
+            target,
+            addresses,
+            login,
+            timeout=self._timeout,
+            dialogue=self._dialogue,
+            trace=self._trace,
         )
         return Agent(session)
 
@@ -107,10 +116,12 @@ class Client:
         return Target((server,), mode, self._options(name, mode, trust))
 
     async def _found(self, name: str, tls: TlsMode | None, trust: str) -> Target:
+        self._trace(f"Resolving FNAA FQDN {name}")
         try:
             location = await self._discovery.discover_agent(name)
         except AgentUnreachable:
             return await self._at_its_name(name, tls, trust)
+        self._trace(f"FNAA FQDN Resolved to {location.host} port {location.port}")
         mode: TlsMode = tls or ("implicit" if location.tls else "starttls")
         same = tuple(one for one in location.servers if one.host == location.host)
         return Target(same, mode, self._options(location.host, mode, trust, _vouchers(name, location)))

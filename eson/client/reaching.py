@@ -18,6 +18,8 @@ from eson.model.servers import Server
 ATTEMPT = 10.0
 """Seconds that one address may take at most, so that a dead one leaves time for the next."""
 
+Trace = Callable[[str], None]
+"""Gets what is done, in the words of the draft, section 6.4."""
 Addresses = Callable[[str], Awaitable[tuple[str, ...]]]
 Login = Callable[[Session], Awaitable[object]]
 
@@ -39,6 +41,7 @@ async def reach(
     allowed: Allowed | None = None,
     timeout: float = 30.0,
     dialogue: Dialogue | None = None,
+    trace: Trace = lambda said: None,
 ) -> Session:
     """A session that is logged in by `login`.  `timeout` in seconds, for all of it.
 
@@ -59,11 +62,13 @@ async def reach(
             left = end - reactor.seconds()
             if left <= 0:
                 raise Unreachable(f"No server answered within {timeout:g} seconds") from failure
+            trace(f"C: Connecting to {Server(address, server.port)}")
             try:
                 return await _attempt(reactor, target, address, server.port, login, allowed, left, dialogue)
             except AuthenticationFailed:
                 raise
             except EsonError as error:
+                trace(f"C: {error.text}")
                 failure = error
     raise failure
 

@@ -36,6 +36,11 @@ class Events:
         self._failure: BaseException | None = None
         self._end: Deferred[None] = Deferred()
 
+    @property
+    def waiting(self) -> int:
+        """How many events are at hand."""
+        return len(self._lines)
+
     def __aiter__(self) -> Events:
         return self
 
