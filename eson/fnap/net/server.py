@@ -49,7 +49,7 @@ class FnapServer(Protocol):
     _producing = False
     _at_once = False
     _held = False
-    _half_line_since = 0.0
+    _half_line_since: float | None = None
     _moved = 0.0
     _gone = False
     counted_user = ""
@@ -129,8 +129,8 @@ class FnapServer(Protocol):
         if out:
             self.transport.write(b"".join(out))
         if session.waits or not len(lines):
-            self._half_line_since = 0.0
-        elif fed or not self._half_line_since:
+            self._half_line_since = None
+        elif fed or self._half_line_since is None:
             self._half_line_since = self.factory.now()
         self._hold(session.waits and len(lines) > _HELD)
 
@@ -396,7 +396,7 @@ class FnapServer(Protocol):
             return ""
         if state in (S.CMD_RECVD, S.READING) or self.session.held:
             return "The command took too long" if stood > deadlines.command + _GRACE else ""
-        if self._half_line_since and now - self._half_line_since > deadlines.command:
+        if self._half_line_since is not None and now - self._half_line_since > deadlines.command:
             return "No whole line in time"
         return "Idle too long" if silence > deadlines.idle else ""
 
