@@ -1,0 +1,184 @@
+"""What tests of carrying need of a Kafka: topics, streams of events to fill them, and digests to compare them."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from eson.brokers.port import Access
+from eson.model.servers import Server
+from eson.processors.port import ProcessorEnd, ProcessorOrder
+
+
+@dataclass
+class Topics:
+    """Topics of a test's own at one Kafka; `bootstrap` is a PLAINTEXT listener."""
+
+    bootstrap: str
+    tag: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    def __post_init__(self) -> None:
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+
+    def create(
+        self, name: str, partitions: int = 4, config: Mapping[str, str] | None = None, replicas: int = 1
+    ) -> str:
+        topic = f"{name}.{self.tag}"
+        made = self.admin.create_topics([NewTopic(topic, partitions, replicas, config=dict(config or {}))])
+        made[topic].result(30)
+        self._wait(topic, True)
+        return topic
+
+    def delete(self, topic: str) -> None:
+        self.admin.delete_topics([topic])[topic].result(30)
+        self._wait(topic, False)
+
+    def recreate(self, topic: str, partitions: int = 4) -> None:
+        self.delete(topic)
+        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+        self._wait(topic, True)
+
+    def _wait(self, topic: str, there: bool) -> None:
+        end = time.monotonic() + 30
+        while (topic in self.admin.list_topics(timeout=10).topics) != there:
+            assert time.monotonic() < end, topic
+            time.sleep(0.05)
+
+    def access(self) -> Access:
+        servers = [one.rpartition(":") for one in self.bootstrap.split(",")]
+        return Access(tuple(Server(host, int(port)) for host, _, port in servers))
+
+    def end(self, topic: str) -> ProcessorEnd:
+        return ProcessorEnd(self.access(), topic, topic)
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Partition → end offset."""
+        consumer = self.consumer()
+        try:
+            partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+            return {
+                p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions
+            }
+        finally:
+            consumer.close()
+
+    def consumer(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": f"digest.{self.tag}",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "log_level": 0,
+            }
+        )
+
+    def read(self, topic: str, timestamps: bool = True) -> dict[int, list[bytes]]:
+        """Partition → one octet string for each event: key, value, headers, timestamp."""
+        consumer = self.consumer()
+        try:
+            partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+            found: dict[int, list[bytes]] = {p: [] for p in partitions}
+            at_end: set[int] = set()
+            deadline = time.monotonic() + 60
+            while len(at_end) < len(partitions):
+                assert time.monotonic() < deadline, f"{topic}: {at_end} of {set(partitions)}"
+                for message in consumer.consume(5000, 0.2):
+                    if message.error():
+                        at_end.add(message.partition())
+                        continue
+                    stamp = message.timestamp() if timestamps else (TIMESTAMP_NOT_AVAILABLE, 0)
+                    parts = (message.key(), message.value(), message.headers(), stamp[1])
+                    found[message.partition()].append(repr(parts).encode())
+            return found
+        finally:
+            consumer.close()
+
+    def digest(self, topic: str) -> dict[int, tuple[int, str]]:
+        """Partition → (events, SHA-256 over key, value, headers and timestamp in order)."""
+        return {
+            partition: (len(events), hashlib.sha256(b"\n".join(events)).hexdigest())
+            for partition, events in self.read(topic).items()
+        }
+
+    def fill(self, topic: str, count: int, seed: int = 0, partitions: int = 4, **settings: object) -> None:
+        """`count` events of many sizes, some without key, some without value, some with headers."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "enable.idempotence": True,
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "log_level": 0,
+                **settings,  # type: ignore[dict-item]
+            }
+        )
+        write(producer, topic, count, seed, partitions)
+        assert producer.flush(60) == 0
+
+
+def write(producer: Producer, topic: str, count: int, seed: int = 0, partitions: int = 4) -> None:
+    chance = random.Random(seed)
+    for number in range(count):
+        key = None if chance.random() < 0.1 else f"key-{chance.randrange(1000)}".encode()
+        value = None if chance.random() < 0.02 else chance.randbytes(chance.randrange(1, 400)).hex().encode()
+        headers = [("ce_id", str(number).encode()), ("none", None)] if chance.random() < 0.3 else None
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    value,
+                    key,
+                    partition=chance.randrange(partitions),
+                    headers=headers,
+                    timestamp=1_700_000_000_000 + seed * 1_000_000 + number,
+                )
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+
+
+class Feed:
+    """Writes `total` events over `seconds`, in a thread, and says when it has."""
+
+    def __init__(self, topics: Topics, topic: str, total: int, seconds: float, **settings: object) -> None:
+        self._topics, self._topic, self._total, self._seconds = topics, topic, total, seconds
+        self._settings = settings
+        self.failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            steps = max(1, int(self._seconds * 5))
+            for step in range(steps):
+                count = self._total * (step + 1) // steps - self._total * step // steps
+                self._topics.fill(self._topic, count, step, **self._settings)  # type: ignore[arg-type]
+                time.sleep(self._seconds / steps)
+        except BaseException as error:
+            self.failed = error
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self) -> None:
+        self._thread.join(120)
+        assert not self.failed, self.failed
+
+
+def bridge(source: ProcessorEnd, destination: ProcessorEnd, **options: object) -> ProcessorOrder:
+    id = f"p-{secrets.token_hex(4)}"
+    return ProcessorOrder(id, "bridge", (source,), (destination,), **options)  # type: ignore[arg-type]
