@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol, connectionDone
@@ -26,8 +25,8 @@ from twisted.python.failure import Failure
 from eson.brokers.embedded.log.committing import ThreadedCommitter
 from eson.brokers.embedded.log.files import OsFiles
 from eson.brokers.embedded.server.service import EmbeddedService, Storage
-from eson.brokers.embedded.server.tls import TlsContext
-from eson.brokers.embedded.settings import Bound, Settings
+from eson.brokers.embedded.settings import Settings
+from eson.identity.tls import BadTlsFile
 
 log = Logger("eson.brokers.embedded")
 
@@ -92,15 +91,14 @@ def run(settings: Settings, output: int) -> int:
             reactor.addSystemEventTrigger(
                 "before", "shutdown", lambda: Deferred.fromCoroutine(service.stop())
             )
-            context = TlsContext(settings.certificate, settings.key) if settings.listen_tls else None
-            plain, tls = await service.start(context)
-        except (OSError, CannotListenError, SSL.Error) as error:
+            bound = await service.start()
+        except (OSError, CannotListenError, BadTlsFile) as error:
             log.error("cannot start: {error}", error=error)
             status = 1
             stop()
             return
         leash = StandardIO(Leash(stop), stdin=0, stdout=output)  # type: ignore[call-arg]
-        leash.write(Bound(tuple(plain), tuple(tls)).line())
+        leash.write(bound.line())
         gc.collect()
         gc.freeze()
 

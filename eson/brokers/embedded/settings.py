@@ -14,12 +14,15 @@ Address = tuple[str, int]
 class Settings:
     """Listeners as (host, port), port 0 for any free one; `certificate` and `key` are paths of PEM files.
 
-    `login` False: anyone may do anything.  `admin_password` is that of the super user `admin`, "" for none.
+    `internal` is the agent's own way in, on loopback, which is never advertised.  `advertise` is what clients of the
+    other listeners are told; where there are TLS listeners, clients of those.  `login` False: anyone may do anything.
+    `admin_password` is that of the super user `admin`, "" for none.
     """
 
     data: str
     listen: tuple[Address, ...] = (("127.0.0.1", 9092),)
     listen_tls: tuple[Address, ...] = ()
+    internal: Address | None = None
     advertise: Address | None = None
     login: bool = True
     admin: str = "admin"
@@ -39,8 +42,9 @@ class Settings:
             fields: dict[str, Any] = json.loads(line)
             for name in ("listen", "listen_tls"):
                 fields[name] = tuple((host, port) for host, port in fields[name])
-            if fields["advertise"] is not None:
-                fields["advertise"] = (fields["advertise"][0], fields["advertise"][1])
+            for name in ("internal", "advertise"):
+                if fields[name] is not None:
+                    fields[name] = (fields[name][0], fields[name][1])
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise ValueError(f"settings that are none: {error}") from None
@@ -52,6 +56,7 @@ class Bound:
 
     listen: tuple[Address, ...]
     listen_tls: tuple[Address, ...]
+    internal: Address | None = None
 
     def line(self) -> bytes:
         return json.dumps({"ready": asdict(self)}).encode() + b"\n"
@@ -60,4 +65,6 @@ class Bound:
     def from_message(cls, message: Mapping[str, Any]) -> Self:
         """Raises `KeyError`, `ValueError`, `TypeError`."""
         bound = message["ready"]
-        return cls(*(tuple((host, port) for host, port in bound[name]) for name in ("listen", "listen_tls")))
+        plain, tls = (tuple((host, port) for host, port in bound[name]) for name in ("listen", "listen_tls"))
+        internal = bound["internal"]
+        return cls(plain, tls, None if internal is None else (internal[0], internal[1]))

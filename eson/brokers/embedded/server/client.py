@@ -21,10 +21,10 @@ NODE_ID = 0
 
 @dataclass
 class Client:
-    """Who is on the other end of a connection.  `listener` is the address that it connected to."""
+    """Who is on the other end of a connection.  `told` is the address at which it is to find the broker."""
 
     host: str
-    listener: tuple[str, int]
+    told: tuple[str, int]
     principal: str = ANONYMOUS
     client_id: str = ""
     software: str = ""
@@ -41,7 +41,6 @@ class Broker:
     groups: Groups
     offsets: Offsets
     now: Callable[[], int]
-    advertise: tuple[str, int] | None = None
     admin: tuple[str, Verifier] | None = None
     retention_ms: int = 7 * 86_400_000
     close_principal: Callable[[str], None] = field(default=lambda principal: None)
@@ -60,10 +59,6 @@ class Broker:
         if self.admin is not None and username == self.admin[0]:
             return self.admin[1]
         return self.catalogue.users.get(username)
-
-    def address(self, client: Client) -> tuple[str, int]:
-        """What Metadata says: the address that the client connected to, unless another one is advertised."""
-        return self.advertise or client.listener
 
     def find(
         self, client: Client, operation: int, name: str, topic_id: uuid.UUID | None, by_id: bool

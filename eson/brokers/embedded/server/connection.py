@@ -19,6 +19,7 @@ from eson.brokers.embedded.server.apis import APIS, BEFORE_LOGIN, PRODUCE, Api, 
 from eson.brokers.embedded.server.client import Broker, Client
 from eson.brokers.embedded.server.fetching import FileRange
 from eson.brokers.embedded.server.login import Login
+from eson.brokers.embedded.settings import Address
 from eson.brokers.kafka.wire.apis import API_VERSIONS
 from eson.brokers.kafka.wire.frames import FrameReader
 from eson.brokers.kafka.wire.malformed import MalformedMessage
@@ -70,12 +71,18 @@ class Connection(Protocol):
     transport: Any
 
     def __init__(
-        self, broker: Broker, caps: Caps, login: Login | None, closed: Callable[[Connection], None]
+        self,
+        broker: Broker,
+        caps: Caps,
+        login: Login | None,
+        closed: Callable[[Connection], None],
+        advertise: Address | None = None,
     ) -> None:
         self.broker = broker
         self._caps = caps
         self._login = login
         self._closed = closed
+        self._advertise = advertise
         self._reader = FrameReader(caps.before_login if login else max(caps.produce, caps.others))
         self._chunks: deque[bytes] = deque()
         self._frames: Iterator[memoryview] | None = None
@@ -89,7 +96,7 @@ class Connection(Protocol):
 
     def connectionMade(self) -> None:
         peer, host = self.transport.getPeer(), self.transport.getHost()
-        self.client = Client(peer.host, (host.host, host.port))
+        self.client = Client(peer.host, self._advertise or (host.host, host.port))
         self.transport.registerProducer(self, True)
         seconds = self._caps.login_seconds if self._login else self._caps.idle_seconds
         self._timeout = self.broker.reactor.callLater(seconds, self._timed_out)

@@ -21,7 +21,7 @@ _Topic = MetadataResponse.MetadataResponseTopic
 def metadata(broker: Broker, client: Client, request: Request) -> Any:
     """Topics that are named, or all that the client may describe.  No topic is created by asking for it."""
     body, version = request.body, request.version
-    host, port = broker.address(client)
+    host, port = client.told
     response = MetadataResponse(
         version=version,
         brokers=[MetadataResponse.MetadataResponseBroker(node_id=NODE_ID, host=host, port=port, rack=None)],
@@ -100,7 +100,7 @@ def allowed_operations(broker: Broker, client: Client, resource_type: int, name:
 
 
 def describe_cluster(broker: Broker, client: Client, request: Request) -> Any:
-    host, port = broker.address(client)
+    host, port = client.told
     response = DescribeClusterResponse(version=request.version, cluster_id="", brokers=[], error_message=None)
     if request.version >= 1 and request.body.endpoint_type != _BROKERS:
         response.error_code = ErrorCode.UNSUPPORTED_ENDPOINT_TYPE
@@ -146,5 +146,5 @@ def _coordinator(broker: Broker, client: Client, key_type: int, key: str) -> Any
         coordinator.error_code = ErrorCode.GROUP_AUTHORIZATION_FAILED
     else:
         coordinator.node_id = NODE_ID
-        coordinator.host, coordinator.port = broker.address(client)
+        coordinator.host, coordinator.port = client.told
     return coordinator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,11 +26,13 @@ from eson.brokers.embedded.server.groups import Groups
 from eson.brokers.embedded.server.login import Login
 from eson.brokers.embedded.server.rights import EVERYONE, Rights
 from eson.brokers.embedded.server.topic_configs import limits_of
-from eson.brokers.embedded.settings import Address, Settings
+from eson.brokers.embedded.settings import Address, Bound, Settings
+from eson.identity.tls import BadTlsFile, ServerTls
 from eson.identity.verifier import ISSUED_ITERATIONS, make_verifier
 
 RETAIN_SECONDS = 300.0
 MAX_CONNECTIONS = 10_000
+_BACKLOG = 1024
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,14 @@ def open_broker(reactor: Any, settings: Settings, storage: Storage) -> Broker:
         Groups(reactor),
         offsets,
         storage.now,
-        settings.advertise,
         admin,
         settings.retention_ms,
     )
 
 
-class Connections(Factory):
-    """All open connections of one broker."""
+class Connections:
+    """All open connections of one broker, whatever listener they came through."""
 
-    noisy = False
     log = Logger()
 
     def __init__(self, broker: Broker, caps: Caps, login: bool) -> None:
@@ -81,13 +82,13 @@ class Connections(Factory):
         self._secret = secrets.token_bytes(32)
         self._open: set[Connection] = set()
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
+    def connection(self, advertise: Address | None) -> Connection | None:
+        """One more; None if there are too many."""
         if len(self._open) >= MAX_CONNECTIONS:
             self.log.warn("refused: {count} connections are open", count=len(self._open))
             return None
         login = Login(self._broker, self._secret) if self._with_login else None
-        connection = Connection(self._broker, self._caps, login, self._open.discard)
-        connection.factory = self
+        connection = Connection(self._broker, self._caps, login, self._open.discard, advertise)
         self._open.add(connection)
         return connection
 
@@ -108,6 +109,21 @@ class Connections(Factory):
             connection.abort("the broker stops")
 
 
+class Listener(Factory):
+    """One kind of listener; `advertise` is what its clients are told."""
+
+    noisy = False
+
+    def __init__(self, connections: Connections, advertise: Address | None) -> None:
+        self._connections, self._advertise = connections, advertise
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
+        connection = self._connections.connection(self._advertise)
+        if connection is not None:
+            connection.factory = self
+        return connection
+
+
 class EmbeddedService:
     """A running broker.  `stop` ends it cleanly: what was appended is synced and checkpointed."""
 
@@ -120,26 +136,39 @@ class EmbeddedService:
         self.connections = Connections(self.broker, caps, settings.login)
         self.broker.close_principal = self.connections.close_principal
         self._ports: list[Any] = []
+        self._tls: ServerTls | None = None
         self._retaining = LoopingCall(self._retain)
         self._retaining.clock = reactor
 
-    async def start(self, context_factory: Any = None) -> tuple[list[Address], list[Address]]:
-        """Listens; the addresses that were bound, plain and TLS.  Raises `OSError`, `CannotListenError`."""
+    async def start(self) -> Bound:
+        """Listens, and says where.  Raises `OSError`, `CannotListenError`, `BadTlsFile`."""
         await self.broker.catalogue.start()
         known = self.broker.catalogue.topics
         await self.broker.offsets.forget_topics(known.__contains__)
         self.broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
-        plain = [self._bound(self._reactor.listenTCP(port, self.connections, interface=host, backlog=1024))
-                 for host, port in self._settings.listen]  # fmt: skip
-        tls = [self._bound(self._reactor.listenSSL(port, self.connections, context_factory, interface=host, backlog=1024))
-               for host, port in self._settings.listen_tls]  # fmt: skip
+        settings, connections = self._settings, self.connections
+        if settings.listen_tls:
+            self._tls = ServerTls(Path(settings.certificate), Path(settings.key), "intermediate")
+        plain = Listener(connections, None if settings.listen_tls else settings.advertise)
+        tls = Listener(connections, settings.advertise)
+        internal = settings.internal
+        bound = Bound(
+            tuple(self._listen(address, plain) for address in settings.listen),
+            tuple(self._listen(address, tls, self._tls) for address in settings.listen_tls),
+            None if internal is None else self._listen(internal, Listener(connections, None)),
+        )
         self._retaining.start(RETAIN_SECONDS, now=False)
-        return plain, tls
+        return bound
 
-    def _bound(self, port: Any) -> Address:
+    def _listen(self, address: Address, factory: Listener, security: ServerTls | None = None) -> Address:
+        host, number = address
+        if security is None:
+            port = self._reactor.listenTCP(number, factory, interface=host, backlog=_BACKLOG)
+        else:
+            port = self._reactor.listenSSL(number, factory, security, interface=host, backlog=_BACKLOG)
         self._ports.append(port)
-        host = port.getHost()
-        return host.host, host.port
+        bound = port.getHost()
+        return bound.host, bound.port
 
     async def stop(self) -> None:
         if self._retaining.running:
@@ -153,8 +182,17 @@ class EmbeddedService:
         self.broker.partitions.checkpoint()
         self._storage.committer.stop()
 
+    def _reload(self) -> None:
+        """A certificate that was renewed holds for connections from now on."""
+        if self._tls is not None:
+            try:
+                self._tls.reload()
+            except BadTlsFile as error:
+                self.log.error("the old certificate stays: {error}", error=error.text)
+
     async def _retain(self) -> None:
-        """One round of retention, a partition at a time so that nobody waits for it."""
+        """One round of retention, a partition at a time so that nobody waits for it; and the certificate again."""
+        self._reload()
         broker = self.broker
         by_id = {topic.id.hex for topic in broker.catalogue.topics.values()}
         for topic_id, partition in broker.partitions.stored():
