@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from eson.agent.parts import protocol
+from eson.brokers.embedded.broker import EmbeddedBroker
+from eson.brokers.embedded.settings import Settings
 from eson.brokers.kafka.broker import KAFKA, KafkaBroker
 from eson.brokers.port import Access, Broker, Capability
 from eson.config import Config, Places, values
@@ -29,10 +32,16 @@ class Brokers:
     log = Logger()
 
     def __init__(self, config: Config, reactor: Any, places: Places, certificate: AgentCertificate) -> None:
+        self._embedded = {
+            broker.name: _embedded(broker, config.agent, reactor, places, certificate)
+            for broker in config.brokers
+            if isinstance(broker, values.EmbeddedBroker)
+        }
         self.all: Mapping[str, Broker] = {
             broker.name: _kafka(broker, reactor)
-            for broker in config.brokers
             if isinstance(broker, values.KafkaBroker)
+            else self._embedded[broker.name]
+            for broker in config.brokers
         }
         self._failing: set[str] = set()
         self._probing = LoopingCall(self._probe_all)
@@ -58,8 +67,13 @@ class Brokers:
         return sorted({protocol(broker) for broker in self.all.values()})
 
     def listeners(self) -> dict[str, Any]:
-        """Where the embedded ones listen, by name."""
-        return {}
+        """Where the embedded ones listen, by name; null for one that does not yet."""
+        return {name: self._listens(broker) for name, broker in self._embedded.items()}
+
+    @staticmethod
+    def _listens(broker: EmbeddedBroker) -> list[Any] | None:
+        bound = broker.child.bound
+        return None if bound is None else list((*bound.listen, *bound.listen_tls)[0])
 
     def failing(self) -> Sequence[str]:
         """What health says: those that did not answer the last question."""
@@ -88,6 +102,27 @@ class Brokers:
                 text=str(error),
                 context=error.context,
             )
+
+
+def _embedded(
+    broker: values.EmbeddedBroker,
+    host: str,
+    reactor: Any,
+    places: Places,
+    certificate: AgentCertificate,
+) -> EmbeddedBroker:
+    advertise = broker.advertise
+    settings = Settings(
+        data=str(places.broker(broker.name)),
+        listen=tuple((address.host, address.port) for address in broker.listen),
+        listen_tls=tuple((address.host, address.port) for address in broker.listen_tls),
+        advertise=None if advertise is None else (advertise.host, advertise.port),
+        login=broker.login == "required",
+        retention_ms=broker.retention // timedelta(milliseconds=1),
+        certificate=str(certificate.certificate) if broker.listen_tls else "",
+        key=str(certificate.key) if broker.listen_tls else "",
+    )
+    return EmbeddedBroker(reactor, broker.name, settings, host, certificate.trust)
 
 
 def _kafka(broker: values.KafkaBroker, reactor: Any) -> KafkaBroker:

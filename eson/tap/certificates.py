@@ -40,7 +40,9 @@ class AgentCertificate:
         fnap = self._config.fnap
         if fnap.certificate is not None and fnap.key is not None:
             return fnap.certificate, fnap.key
-        names = [self._config.agent, *self._advertised()]
+        # the domains are there for clients that DNS alone led to the agent: whoever holds them vouches for it
+        domains = [self._config.participant, *(namespace.name for namespace in self._config.namespaces)]
+        names = list(dict.fromkeys([self._config.agent, *domains, *self._advertised()]))
         addresses = [str(address) for address in self._config.address]
         made = own_certificate(self._places.keys, names, addresses, now=self._now())
         return made.certificate, made.key

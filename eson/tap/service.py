@@ -272,8 +272,8 @@ class Loud(Service):
         try:
             step()
         except EsonError as error:
-            Participant.log.critical("{text}", text=str(error))
-            raise SystemExit(str(error)) from None
+            _tell(str(error))
+            raise SystemExit(1) from None
 
 
 def makeService(options: Options) -> Service:
@@ -281,8 +281,7 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     def failed(text: str) -> None:
-        Participant.log.critical("{text}", text=text)
-        print(text, file=sys.stderr, flush=True)
+        _tell(text)
         atexit.register(_end_with_failure)
         reactor.callWhenRunning(_stop, reactor)
 
@@ -291,6 +290,13 @@ def makeService(options: Options) -> Service:
 
     participant = Participant(options.config, reactor, failed)
     return Loud(participant, None if options.syslog else log_observer)
+
+
+def _tell(text: str) -> None:
+    """To the log and to whoever started us: twistd has made `sys.stderr` a part of the log."""
+    Participant.log.critical("{text}", text=text)
+    if sys.__stderr__ is not None:
+        print(text, file=sys.__stderr__, flush=True)
 
 
 def _stop(reactor: Any) -> None:
