@@ -318,7 +318,7 @@ class Copies:
                         await quietly(self.readmit(record, flow))
                     await quietly(self._store.apply(DropIntention(copy)))
                     raise
-                await self._store.apply(*self._ended(record, data))
+                # the intention is synced and the rights are gone: nothing can bring it back
                 await quietly(self._remove(intention, record))
         await self._streams.recheck(copy)
         ended = replace(record, state=State.ENDED, reason=reason.value)
@@ -367,6 +367,8 @@ class Copies:
         return tuple(flow.topic for flow in flows if flow is not None and flow.broker == broker)
 
     async def _remove(self, intention: Intention, record: Subscription) -> None:
+        if record.state is not State.ENDED:
+            await self._store.apply(*self._ended(record, intention.data))
         if record.principal != ANONYMOUS:
             await self._parts.shut_out(intention.data["broker"], record.copy)
         await self._carriers.destroy(record)
@@ -384,8 +386,6 @@ class Copies:
             await self._store.apply(DropIntention(copy))
             return
         await self._cut_off(intention, record)
-        if record.state is not State.ENDED:
-            await self._store.apply(*self._ended(record, intention.data))
         await self._remove(intention, record)
         await self._streams.recheck(copy)
         self._teller.tell(replace(record, state=State.ENDED))

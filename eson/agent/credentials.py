@@ -12,7 +12,7 @@ from eson.agent.locks import Locks
 from eson.agent.parts import Parts, client_servers, issues_credentials, protocol
 from eson.agent.ports import Clock, Credential
 from eson.brokers.port import Broker
-from eson.errors import EncryptionRequired, NotAllowed
+from eson.errors import Busy, EncryptionRequired, NotAllowed
 from eson.fnap.core.commands import GetCredential
 from eson.fnap.core.replies import Description
 from eson.identity.verifier import ISSUED_ITERATIONS, make_verifier
@@ -89,6 +89,8 @@ class Credentials:
             # an ending that came first has taken the rights: they must not come back
             found = await self._access.flow(caller, flow.name)
             _require(caller, found)
+            if await self._store.intention(flow.name) is not None:
+                raise Busy(f"Another operation on {flow.name} is under way")
             stored = StoredCredential(
                 name=flow.name,
                 side=Side.PROVIDER,

@@ -166,8 +166,8 @@ class Flows:
             intention = Intention(UPDATE, old.name, self._clock.now())
             await self._store.apply(PutIntention(intention))
             try:
-                await self._change_queue(old, flow)
                 await self._parts.publish(flow)
+                await self._change_queue(old, flow)  # last: partitions cannot be taken away again
                 note = self._audit.note(caller.principal, "update flow", old.name, _changes(command))
                 await self._store.apply(PutFlow(flow), note)
             except EsonError:

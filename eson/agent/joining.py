@@ -177,7 +177,7 @@ class Joining:
         self, request: Request, record: Subscription, session: RemoteSession, copy: str, pending: bool
     ) -> Outcome:
         state = State.PENDING if pending else State.REQUESTED
-        known = replace(record, id=copy, copy=copy, state=state)
+        known = replace(record, id=copy, copy=copy, state=state, remote_state=state.value)
         try:
             await self._store.apply(PutSubscription(known, replaces=record.id))
         except EsonError:

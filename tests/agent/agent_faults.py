@@ -14,10 +14,39 @@ from eson.errors import AgentUnreachable, BackendFailed
 
 Fault = Literal["fail before", "fail after", "crash before", "crash after"]
 READS = frozenset(
-    "namespaces flow flows all_flows flow_directly_below count_flows subscription subscriptions subscription_by_token "
-    "ended_before count_subscriptions count_pending credential intention intentions calls account accounts audit "
-    "servers describe_queue list_queues list_consumers first_offsets end_offsets offsets_at list_users "
-    "describe_flow find_by_token connect connect_participant".split()
+    [
+        "namespaces",
+        "flow",
+        "flows",
+        "all_flows",
+        "flow_directly_below",
+        "count_flows",
+        "subscription",
+        "subscriptions",
+        "subscription_by_token",
+        "ended_before",
+        "count_subscriptions",
+        "count_pending",
+        "credential",
+        "intention",
+        "intentions",
+        "calls",
+        "account",
+        "accounts",
+        "audit",
+        "servers",
+        "describe_queue",
+        "list_queues",
+        "list_consumers",
+        "first_offsets",
+        "end_offsets",
+        "offsets_at",
+        "list_users",
+        "describe_flow",
+        "find_by_token",
+        "connect",
+        "connect_participant",
+    ]
 )
 
 

@@ -1,0 +1,322 @@
+"""PAUSE, RESUME, STOP on both sides, and states that follow the processors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eson.agent.statuses import followed
+from eson.errors import BackendFailed, Conflict
+from eson.model.principals import Caller, user
+from eson.model.subscriptions import CHANGES, Side, State, check_change
+from eson.processors.memory import MemoryProcessors
+from eson.processors.port import ProcessorStatus
+from eson.store.port import PutSubscription
+
+F, G = "time.flows.unix.ar", "time.flows.emiliano.ar"
+AT_PROVIDER = Caller(user("emiliano", "emiliano.ar"), account="x", tls=True)
+
+
+def record(world: World, side: Side, copy: str) -> Any:
+    ports = world.unix if side is Side.PROVIDER else world.emiliano
+    return run(ports.store.subscription(side, copy))
+
+
+def test_each_side_pauses_its_own_processor() -> None:
+    world = World()
+    copy = world.subscribed()
+    assert world.say(EMILIANO, f"PAUSE SUBSCRIPTION {copy}") == "220 OK"
+    assert world.emiliano.processors.status(copy).state == "paused"
+    assert world.unix.processors.status(copy).state == "running", "the copy fills on"
+    assert record(world, Side.PROVIDER, copy).state is State.ACTIVE
+    assert world.say(TEST, f"PAUSE SUBSCRIPTION {copy}") == "220 OK"
+    assert world.unix.processors.status(copy).state == "paused"
+    world.settle(1)
+    assert record(world, Side.SUBSCRIBER, copy).remote_state == "paused"
+    described = world.say(EMILIANO, f"DESCRIBE FLOW {copy}")
+    assert "\nstate=paused\nprovider-state=paused\n" in described
+    assert world.say(EMILIANO, f"RESUME SUBSCRIPTION {G}") == "220 OK"
+    assert world.emiliano.processors.status(copy).state == "running"
+    assert record(world, Side.PROVIDER, copy).state is State.PAUSED
+
+
+def test_stopping_releases_the_processor_and_keeps_its_position() -> None:
+    world = World()
+    copy = world.subscribed()
+    assert world.say(TEST, f"STOP SUBSCRIPTION {copy}") == "220 OK"
+    assert world.unix.processors.ids() == []
+    assert copy in world.unix.processors.journals
+    assert copy in world.unix.broker.queues
+    assert world.say(TEST, f"PAUSE SUBSCRIPTION {copy}") == (
+        "554 Conflict: a subscription that is stopped cannot become paused"
+    )
+    assert world.say(TEST, f"RESUME SUBSCRIPTION {copy}") == "220 OK"
+    assert world.unix.processors.status(copy).state == "running"
+    assert world.unix.processors.calls[-1] == ("create", copy)
+
+
+@pytest.mark.parametrize("verb, state", [("PAUSE", State.PAUSED), ("STOP", State.STOPPED)])
+@pytest.mark.parametrize("side", list(Side))
+def test_pauses_and_stops_survive_a_restart(verb: str, state: State, side: Side) -> None:
+    world = World()
+    copy = world.subscribed()
+    who, ports = (TEST, world.unix) if side is Side.PROVIDER else (EMILIANO, world.emiliano)
+    world.say(who, f"{verb} SUBSCRIPTION {copy}")
+    journals = ports.processors.journals
+    ports.processors = MemoryProcessors(world.time.now)
+    ports.processors.journals |= journals
+    agent = start_agent(ports, world.network)
+    run(agent.start())
+    world.settle(120)
+    assert record(world, side, copy).state is state
+    assert ports.processors.ids() == []
+    assert world.say(who, f"RESUME SUBSCRIPTION {copy}", agent) == "220 OK"
+    assert ports.processors.status(copy).state == "running"
+    assert record(world, side, copy).state is State.ACTIVE
+
+
+def test_the_same_again_is_no_error() -> None:
+    world = World()
+    copy = world.subscribed()
+    for verb in ("RESUME", "PAUSE", "PAUSE", "STOP", "STOP", "RESUME", "RESUME"):
+        assert world.say(TEST, f"{verb} SUBSCRIPTION {copy}") == "220 OK", verb
+
+
+def test_what_the_provider_stopped_its_subscriber_does_not_start_there() -> None:
+    world = World()
+    copy = world.subscribed()
+    assert world.say(AT_PROVIDER, f"PAUSE SUBSCRIPTION {copy}", world.provider) == "220 OK"
+    assert world.say(AT_PROVIDER, f"RESUME SUBSCRIPTION {copy}", world.provider) == "220 OK"
+    world.say(TEST, f"PAUSE SUBSCRIPTION {copy}")
+    for verb in ("RESUME", "STOP"):
+        reply = world.say(AT_PROVIDER, f"{verb} SUBSCRIPTION {copy}", world.provider)
+        assert reply == f"557 Not allowed: administer on {copy}"
+    assert world.say(BOB, f"RESUME SUBSCRIPTION {copy}") == f"550 No such subscription: {copy}"
+
+
+def test_with_both_ends_here_its_principal_means_its_own_half() -> None:
+    world = World()
+    world.flow(f"{F} visibility=public")
+    ines = Caller(user("ines"), account="ines", home="flows.unix.ar", tls=True)
+    copy = world.say(ines, f"SUBSCRIBE {F} LOCAL here.flows.unix.ar").split()[2]
+    processors = world.unix.processors
+    world.say(ines, f"PAUSE SUBSCRIPTION {copy}")
+    assert (processors.status(copy).state, processors.status(f"to-{copy}").state) == ("running", "paused")
+    world.say(TEST, f"PAUSE SUBSCRIPTION {copy}")
+    assert processors.status(copy).state == "paused"
+    world.say(ines, "RESUME SUBSCRIPTION here.flows.unix.ar")
+    assert (processors.status(copy).state, processors.status(f"to-{copy}").state) == ("paused", "running")
+
+
+def test_a_resume_whose_processor_is_not_ready_is_pending() -> None:
+    world = World()
+    copy = world.subscribed()
+    world.say(TEST, f"STOP SUBSCRIPTION {copy}")
+    world.unix.processors.never_ready(copy)
+    assert world.say(TEST, f"RESUME SUBSCRIPTION {copy}") == f"202 Pending {copy}"
+    assert record(world, Side.PROVIDER, copy).state is State.FAILING
+    world.unix.processors.ready(copy)
+    world.settle(2)
+    assert record(world, Side.PROVIDER, copy).state is State.ACTIVE
+
+
+def test_failing_follows_the_processor_and_back() -> None:
+    world = World()
+    copy = world.subscribed()
+    for state, reason in (("unreachable", "broker unreachable"), ("failing", "processor failing")):
+        world.unix.processors.change(copy, state=state, last_error="connection refused")
+        world.settle(1)
+        now = record(world, Side.PROVIDER, copy)
+        assert (now.state, now.reason) == (State.FAILING, reason)
+    (item,) = world.items(TEST, f"GET SUBSCRIBERS {F}")
+    assert (item["state"], item["reason"]) == ("failing", "processor failing")
+    world.unix.processors.change(copy, state="running")
+    world.settle(1)
+    assert (record(world, Side.PROVIDER, copy).state, record(world, Side.PROVIDER, copy).reason) == (
+        State.ACTIVE,
+        "",
+    )
+
+
+def test_a_change_during_another_operation_is_looked_at_again() -> None:
+    world = World()
+    copy = world.subscribed()
+    store = world.unix.store
+    apply = store.apply
+
+    async def changed_meanwhile(*changes: Any) -> None:
+        store.apply = apply
+        world.unix.processors.change(copy, state="unreachable")
+        await apply(*changes)
+
+    store.apply = changed_meanwhile
+    assert world.say(TEST, f"RESUME SUBSCRIPTION {copy}") == "220 OK"  # nothing is applied
+    assert world.say(TEST, f"PAUSE SUBSCRIPTION {copy}") == "220 OK"
+    world.settle(3)
+    assert record(world, Side.PROVIDER, copy).state is State.PAUSED
+
+
+def test_a_refused_login_makes_the_agent_ask_for_a_new_credential() -> None:
+    world = World()
+    copy = world.subscribed()
+    old = world.emiliano.processors.orders[copy].sources[0].access.password
+    world.emiliano.processors.change(copy, state="unreachable", login_refused=True)
+    world.settle(1)
+    new = world.emiliano.processors.orders[copy].sources[0].access.password
+    assert new != old
+    assert new == world.unix.broker.users[copy]
+    world.emiliano.processors.change(copy, state="running", login_refused=False)
+    world.settle(1)
+    assert record(world, Side.SUBSCRIBER, copy).state is State.ACTIVE
+
+
+def test_a_login_that_stays_refused_costs_ever_fewer_credentials() -> None:
+    world = World()
+    copy = world.subscribed()
+    issued: list[str] = []
+    processors = world.emiliano.processors
+    update = processors.update
+
+    async def in_vain(order: Any) -> None:
+        issued.append(order.id)
+        await update(order)
+        processors.change(copy, state="unreachable", login_refused=True)
+
+    processors.update = in_vain
+    processors.change(copy, state="unreachable", login_refused=True)
+    world.settle(1)
+    first = len(issued)
+    for _ in range(360):
+        world.time.advance(10)
+    assert first <= 2
+    assert 4 <= len(issued) <= 16
+
+
+def test_paused_and_ended_ones_do_not_follow() -> None:
+    for state in (State.PAUSED, State.STOPPED, State.ENDED):
+        for said in ("running", "failing", "unreachable", "starting", "paused", "stopped"):
+            world_record = _a_record(state)
+            assert followed(world_record, ProcessorStatus("x", "bridge", said)) is None  # type: ignore[arg-type]
+
+
+def _a_record(state: State) -> Any:
+    from dataclasses import replace
+
+    world = World()
+    copy = world.subscribed()
+    return replace(record(world, Side.PROVIDER, copy), state=state)
+
+
+class Watched:
+    """A store that refuses what the table of states does not allow."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.changes: list[tuple[State, State]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def apply(self, *changes: Any) -> None:
+        known: dict[tuple[Side, str], State] = {}
+        for change in changes:
+            if not isinstance(change, PutSubscription):
+                continue
+            after = change.subscription
+            key = (after.side, change.replaces or after.id)
+            before = known.get(key)
+            if before is None:
+                found = await self._store.subscription(*key)
+                before = found.state if found else State.REQUESTED
+            check_change(before, after.state)
+            self.changes.append((before, after.state))
+            known[(after.side, after.id)] = after.state
+        await self._store.apply(*changes)
+
+
+ACTS = st.sampled_from(
+    [
+        *(f"{verb} SUBSCRIPTION {{copy}}" for verb in ("PAUSE", "RESUME", "STOP")),
+        "APPROVE SUBSCRIBER {copy}", "DENY SUBSCRIBER {copy}", "REMOVE SUBSCRIBER {copy}", "UNSUBSCRIBE {copy}",
+        "processor running", "processor failing", "processor unreachable", "broker down", "broker up", "time", "restart",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    visibility=st.sampled_from(["listed", "public"]),
+    acts=st.lists(st.tuples(st.sampled_from("ps"), ACTS), max_size=14),
+)
+def test_no_order_of_acts_leaves_the_table_of_states(visibility: str, acts: list[tuple[str, str]]) -> None:
+    """Whatever is asked on either side in whatever order, every record goes only ways that the table allows."""
+    world = World()
+    for ports in (world.unix, world.emiliano):
+        ports.store = Watched(ports.store)
+    world.provider = restarted(world, "p")
+    world.subscriber = restarted(world, "s")
+    world.flow(f"{F} visibility={visibility}")
+    copy = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").split()[5 if visibility == "public" else 2]
+    for side, act in acts:
+        do(world, side, act, copy)
+        world.settle(1)
+    for ports in (world.unix, world.emiliano):
+        ports.broker.down = False
+    world.settle(400)
+    provided, received = record(world, Side.PROVIDER, copy), record(world, Side.SUBSCRIBER, copy)
+    assert (provided.state is State.ENDED) == (received.state is State.ENDED)
+    if provided.state is State.ENDED:
+        assert copy not in world.unix.broker.queues
+        assert world.unix.broker.users == {}
+        assert world.unix.processors.ids() == world.emiliano.processors.ids() == []
+        assert run(world.emiliano.store.calls()) == []
+
+
+def do(world: World, side: str, act: str, copy: str) -> None:
+    ports = world.unix if side == "p" else world.emiliano
+    word, _, rest = act.partition(" ")
+    if act == "time":
+        world.settle(60)
+    elif act == "restart":
+        agent = restarted(world, side)
+        if side == "p":
+            world.provider = agent
+        else:
+            world.subscriber = agent
+    elif word == "broker":
+        ports.broker.down = rest == "down"
+    elif word == "processor":
+        if copy in ports.processors.orders:
+            ports.processors.change(copy, state=rest)
+    else:
+        reply = world.say(TEST if side == "p" else EMILIANO, act.format(copy=copy))
+        assert reply[:3] in ("220", "202", "550", "554", "451", "450"), reply
+
+
+def restarted(world: World, side: str) -> Any:
+    ports, old = (world.unix, world.provider) if side == "p" else (world.emiliano, world.subscriber)
+    run(old.stop())
+    journals = ports.processors.journals
+    ports.processors = MemoryProcessors(world.time.now)
+    ports.processors.journals |= journals
+    agent = start_agent(ports, world.network)
+    run(agent.start())
+    world.settle(1)
+    return agent
+
+
+def test_the_watched_store_refuses() -> None:
+    """The property above can fail."""
+    world = World()
+    copy = world.subscribed()
+    from dataclasses import replace
+
+    one = replace(record(world, Side.PROVIDER, copy), state=State.PENDING)
+    with pytest.raises(Conflict):
+        run(Watched(world.unix.store).apply(PutSubscription(one)))
+    assert State.PENDING not in CHANGES[State.ACTIVE]
+    assert issubclass(BackendFailed, Exception)
