@@ -40,6 +40,9 @@ class Wire(StringTransport):
     def abortConnection(self) -> None:
         self.aborted = True
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
 
 class Server:
     """A factory on a clock of its own, and connections to it."""

@@ -68,6 +68,8 @@ class FnapServer(Protocol):
     # the connection
 
     def connectionMade(self) -> None:
+        # replies are whole when they are written: none waits for the peer's acknowledgement of the last
+        self.transport.setTcpNoDelay(True)
         refusal = self.factory.admit(self)
         if refusal is None:
             self._do(self.session.connected())
