@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eson.brokers.kafka.wire.errors import AUTHORIZATION, ErrorCode, is_retriable, name_of
+from eson.brokers.kafka.wire.errors import AUTHORIZATION, LEADER_MOVED, ErrorCode, is_retriable, name_of
 from eson.errors import BackendFailed
 
 
@@ -15,15 +15,16 @@ class LoginRefused(BackendFailed):
 
 
 class Answered(BackendFailed):
-    """The broker answered with an error; `error_code` is Kafka's.  Retry: if `retriable`."""
+    """The broker answered with an error; `error_code` is Kafka's.  Retry: if `passing`."""
 
     def __init__(self, text: str, error_code: int, **context: object) -> None:
         super().__init__(text, error=name_of(error_code), **context)
         self.error_code = error_code
 
     @property
-    def retriable(self) -> bool:
-        return is_retriable(self.error_code)
+    def passing(self) -> bool:
+        """Whether it may pass by itself, or when it is known who leads now."""
+        return is_retriable(self.error_code) or self.error_code in LEADER_MOVED
 
 
 _WHY = {

@@ -129,7 +129,7 @@ class KafkaSink:
                 raise refusal
 
         while batches:
-            await self._cluster.retrying(attempt)
+            await self._cluster.retrying(attempt, patient=True)
 
     async def _produce(self, node: int, batches: Sequence[_Batch]) -> dict[int, int]:
         if node == NO_NODE:
@@ -156,7 +156,7 @@ class KafkaSink:
 
     async def _look_again(self, error: Exception) -> None:
         """Asks who leads now, if that may be the reason.  Raises `BackendFailed` if the queue is not the same."""
-        passing = isinstance(error, Unreachable) or (isinstance(error, Answered) and error.retriable)
+        passing = isinstance(error, Unreachable) or (isinstance(error, Answered) and error.passing)
         if not passing:
             return
         try:

@@ -13,7 +13,7 @@ from eson.brokers.kafka.failures import Answered, Unreachable, answered
 from eson.brokers.kafka.net.cluster import FIRST_PAUSE, LONGEST_PAUSE, NO_NODE, Cluster, Topic
 from eson.brokers.kafka.net.connection import KafkaConnection
 from eson.brokers.kafka.wire.apis import FetchRequest
-from eson.brokers.kafka.wire.errors import LEADER_MOVED, ErrorCode, is_retriable
+from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.brokers.kafka.wire.records import BatchRecord
 from eson.brokers.port import Record
@@ -55,6 +55,7 @@ class KafkaSource:
         self._ready: Iterator[Record] = iter(())
         self._held: Record | None = None
         self._failing_since: float | None = None
+        self._unsettled = False
         self._pause = FIRST_PAUSE
         self._closed = False
 
@@ -152,17 +153,17 @@ class KafkaSource:
     # asking for more
 
     async def _await_arrival(self) -> None:
+        if self._unsettled:
+            await self._settle()
+            return
         try:
             await self._ask()
         except (Unreachable, Answered) as error:
             self._trouble(error)
-            await self._settle()
             return
         if not self._closed and not self._arrivals:
             self._arrived = Deferred()
             await self._arrived
-        if self._failing_since is not None:
-            await self._settle()
 
     async def _ask(self) -> None:
         led: defaultdict[int, list[int]] = defaultdict(list)
@@ -230,10 +231,8 @@ class KafkaSource:
 
     def _trouble(self, error: Exception) -> None:
         """Notes what may pass by itself; raises the rest, and that too when it lasts for longer than the deadline."""
-        passing = isinstance(error, Unreachable) or (
-            isinstance(error, Answered)
-            and (error.error_code in LEADER_MOVED or is_retriable(error.error_code))
-        )
+        passing = isinstance(error, Unreachable) or (isinstance(error, Answered) and error.passing)
+        self._unsettled = True
         now = self._cluster.seconds()
         if self._failing_since is None:
             self._failing_since = now
@@ -256,6 +255,7 @@ class KafkaSource:
             self.close()
             raise BackendFailed(f"Queue {self._topic.name} was deleted")
         self._topic = topic
+        self._unsettled = False
 
     def _drop_connections(self) -> None:
         connections, self._connections = self._connections, {}

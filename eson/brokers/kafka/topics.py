@@ -180,7 +180,7 @@ class Topics:
 
     async def delete(self, name: str) -> None:
         """Waits until it is gone; success too if there was none."""
-        await self._cluster.retrying(lambda: self._deleted(name), moved=False)
+        await self._cluster.retrying(lambda: self._deleted(name))
         await self._cluster.until(lambda: self._gone(name))
 
     async def _deleted(self, name: str) -> None:

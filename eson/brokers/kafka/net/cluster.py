@@ -15,7 +15,7 @@ from eson.brokers.kafka.failures import Answered, LoginRefused, Unreachable, ans
 from eson.brokers.kafka.net.connection import KafkaConnection
 from eson.brokers.kafka.net.opening import Opener
 from eson.brokers.kafka.wire.apis import FindCoordinatorRequest, MetadataRequest
-from eson.brokers.kafka.wire.errors import LEADER_MOVED, ErrorCode
+from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.port import Access
 from eson.model.servers import Server
 
@@ -125,10 +125,11 @@ class Cluster:
             raise answered(self.name, response.error_code, "find the coordinator of a group")
         return response
 
-    async def retrying(self, work: Callable[[], Awaitable[T]], moved: bool = True) -> T:
-        """Does `work` again, with growing pauses, while it raises a retriable `Answered` or a connection just ended.
+    async def retrying(self, work: Callable[[], Awaitable[T]], patient: bool = False) -> T:
+        """Does `work` again, with growing pauses, while the broker's answer says that it may succeed later.
 
-        With `moved`, an answer that says that a leader moved counts as retriable too.  Run it in `within`.
+        An ended connection is opened again once, because it may have ended since it was last used; with `patient` as
+        often as it takes.  Run it in `within`, which ends it.
         """
         pause = FIRST_PAUSE
         reconnected = False
@@ -136,15 +137,15 @@ class Cluster:
             try:
                 return await work()
             except Answered as error:
-                if not error.retriable and not (moved and error.error_code in LEADER_MOVED):
+                if not error.passing:
                     raise
                 if error.error_code == ErrorCode.NOT_CONTROLLER:
                     self._view.controller = NO_NODE
             except Unreachable:
-                # a shared connection may have ended since it was last used: that is no reason to fail
-                if reconnected:
+                if reconnected and not patient:
                     raise
                 reconnected = True
+                self._view.controller = NO_NODE
             await self.pause(pause * (1 + random.random()))
             pause = min(pause * 2, LONGEST_PAUSE)
 
