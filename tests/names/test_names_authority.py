@@ -348,7 +348,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(STEP, max_size=25), st.booleans())
 def test_what_is_answered_depends_on_what_is_published_and_not_on_the_way_there(
     steps: list[tuple[str, Any]], configured: bool

@@ -371,10 +371,10 @@ def test_a_server_without_edns_is_asked_without(network: Network) -> None:
 
 
 def test_a_truncated_answer_is_fetched_over_tcp(network: Network) -> None:
-    records = [f"{NAME} SRV 0 0 {port} kf{port}.unix.ar." for port in range(1, 200)]
+    records = [f"{NAME} SRV 0 0 {port} kf.unix.ar." for port in range(1, 50)]
     network.udp[FIRST] = honest(set_flags=dns.flags.TC)
     network.tcp[FIRST] = honest(*records)
-    assert len(network.run(resolver(network).services(NAME))) == 199
+    assert len(network.run(resolver(network).services(NAME))) == 49
 
 
 @pytest.mark.parametrize("tcp", [None, silent, honest(set_flags=dns.flags.TC), lambda _: [b"", b"\0" * 20]])

@@ -27,6 +27,8 @@ class ExchangeFailed(Exception):
 class UdpExchange(DatagramProtocol):
     """Sends one query and waits for its reply."""
 
+    noisy = False
+
     def __init__(self, reactor: Any, host: str, port: int, query: Query, timeout: float) -> None:
         self._server = (host, port)
         self._query = query
@@ -63,6 +65,10 @@ class UdpExchange(DatagramProtocol):
         self._finish(None)
 
     def connectionRefused(self) -> None:
+        self._fail("nobody listens there")
+
+    def stopProtocol(self) -> None:
+        # some reactors close a socket that the system reports an error for, instead of telling connectionRefused
         self._fail("nobody listens there")
 
     def _fail(self, why: str) -> None:
