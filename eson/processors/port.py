@@ -31,6 +31,8 @@ class ProcessorOrder:
     start: Mapping[int, int] | Literal["beginning", "now"] = "beginning"
     records_per_second: int | None = None
     bytes_per_second: int | None = None
+    when: str = ""
+    """A signal's condition (CloudEvents SQL), "" for all events."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,13 @@ class Topics:
 
     def fill(self, topic: str, count: int, seed: int = 0, partitions: int = 4, **settings: object) -> None:
         """`count` events of many sizes, some without key, some without value, some with headers."""
-        producer = Producer(
+        producer = self.producer(**settings)
+        write(producer, topic, count, seed, partitions)
+        assert producer.flush(60) == 0
+
+    def producer(self, **settings: object) -> Producer:
+        """An idempotent one."""
+        return Producer(
             {
                 "bootstrap.servers": self.bootstrap,
                 "enable.idempotence": True,
@@ -124,8 +130,6 @@ class Topics:
                 **settings,  # type: ignore[dict-item]
             }
         )
-        write(producer, topic, count, seed, partitions)
-        assert producer.flush(60) == 0
 
 
 def write(producer: Producer, topic: str, count: int, seed: int = 0, partitions: int = 4) -> None:
@@ -163,10 +167,13 @@ class Feed:
     def _run(self) -> None:
         try:
             steps = max(1, int(self._seconds * 5))
+            producer = self._topics.producer(**self._settings)
+            began = time.monotonic()
             for step in range(steps):
                 count = self._total * (step + 1) // steps - self._total * step // steps
-                self._topics.fill(self._topic, count, step, **self._settings)  # type: ignore[arg-type]
-                time.sleep(self._seconds / steps)
+                write(producer, self._topic, count, step)
+                time.sleep(max(0.0, began + (step + 1) * self._seconds / steps - time.monotonic()))
+            assert producer.flush(60) == 0
         except BaseException as error:
             self.failed = error
 

@@ -26,6 +26,8 @@ from eson.processors.port import ProcessorEnd, ProcessorOrder
 SETTLE = 35.0
 """Seconds after which what an ended connection had sent was appended or never will be."""
 DRAIN = 5.0
+SOON = 3.0
+"""Seconds after which a broker that did not answer is tried again at the latest."""
 TELL_CHANGES, TELL_ALIVE = 1.0, 10.0
 RATE_OVER = 5.0
 SMALLEST_LIMIT = 1024
@@ -179,6 +181,8 @@ class Carrier:
             await self._wait(SETTLE)
             return
         delay = self._backoff.next_delay()
+        if not isinstance(trouble, Failing | LoginRefused):
+            delay = min(delay, random.uniform(SOON / 2, SOON))
         if isinstance(trouble, Failing):
             self._say_failure(trouble.reason, False)
         elif not isinstance(trouble, Again):
