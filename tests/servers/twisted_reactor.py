@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.process import reapAllProcesses
+from twisted.internet.task import LoopingCall
 
 TIMEOUT = 30.0
 InReactor = Callable[..., Any]
@@ -29,6 +31,8 @@ def reactor_thread() -> Generator[Any, None, None]:
     reactor: Any = running
     started = threading.Event()
     reactor.callWhenRunning(started.set)
+    # no signal reaches this thread: the end of a child is looked for
+    reactor.callWhenRunning(LoopingCall(reapAllProcesses).start, 0.05)
     thread = threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True)
     thread.start()
     assert started.wait(10)
