@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
@@ -54,8 +56,7 @@ class ReactorRunner:
 
         def end(result: Any) -> None:
             outcome.append(result)
-            if reactor.running:
-                reactor.callWhenRunning(_stop, reactor)
+            _stop(reactor)
 
         def leave() -> Deferred[Any] | None:
             nonlocal interrupted
@@ -88,7 +89,7 @@ class ReactorRunner:
 
 
 def _stop(reactor: Any) -> None:
-    if reactor.running:
+    with suppress(ReactorNotRunning):  # Ctrl-C came first
         reactor.stop()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from eson.cli import lines
@@ -48,7 +50,9 @@ async def _subscribe(
         line = lines.subscribe(flow, local, start, profile.prefix, home, token)
         words = line.split(" ")
         typed = words[words.index("LOCAL") + 1] if "LOCAL" in words else ""
-        return subscription(flow, typed, await agent.execute(line))
+        made = subscription(flow, typed, await agent.execute(line))
+        # an agent that hosts both flows answers with the copy alone
+        return replace(made, local=made.local or typed)
 
 
 async def _hosts(agent: Agent, flow: str) -> bool:

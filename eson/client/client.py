@@ -131,7 +131,7 @@ class Client:
         try:
             found = await self._discovery.addresses(name)
         except EsonError as error:
-            raise AgentUnreachable(name, why=error.text, **error.context) from error
+            raise AgentUnreachable(name, **{"why": error.text, **error.context}) from error
         if not found:
             raise AgentUnreachable(name, why="DNS knows neither an agent nor an address")
         mode: TlsMode = tls or "implicit"

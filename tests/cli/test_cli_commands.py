@@ -410,7 +410,7 @@ def test_a_subscription_that_waits_has_a_status_of_its_own(user: User) -> None:
     result = user.types("-o", "json", "subscribe", FLOW, "mine.flows.unix.ar", answers=answers)
     assert result.exit_code == 5
     assert json.loads(result.stdout)["state"] == "pending"
-    assert "approve" in result.stderr
+    assert "approval" in result.stderr
 
 
 # Which agent, and how it ends
