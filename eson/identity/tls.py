@@ -137,7 +137,10 @@ def _service(name: str) -> ServiceID:
     try:
         ip_address(name)
     except ValueError:
-        return DNS_ID(name)
+        try:
+            return DNS_ID(name.encode("ascii").decode())
+        except ValueError:
+            raise BadTlsFile(f"{name!r} is no host name: IDNs are written as A-labels") from None
     return IPAddress_ID(name)
 
 
