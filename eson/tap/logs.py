@@ -16,6 +16,7 @@ from twisted.logger import (
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     eventAsText,
     formatEvent,
     textFileLogObserver,
@@ -25,13 +26,24 @@ from twisted.python.logfile import LogFile
 from eson.config.values import Log
 
 DAEMONS_FILE = "twistd.log"
+_CHATTER = ("log_legacy", "twisted.python.log")
 
 
 def observer(log: Log, out: TextIO) -> Any:
     """An `ILogObserver` that writes events to `out` as the configuration says."""
     writer: Any = textFileLogObserver(out) if log.format == "text" else json_observer(out)
-    predicate: Any = LogLevelFilterPredicate(LogLevel.levelWithName(log.level))
-    return FilteringLogObserver(writer, (predicate,))
+    by_level: Any = LogLevelFilterPredicate(LogLevel.levelWithName(log.level))
+    predicates: list[Any] = [by_level]
+    if log.level != "debug":
+        predicates.insert(0, no_chatter)
+    return FilteringLogObserver(writer, predicates)
+
+
+def no_chatter(event: LogEvent) -> Any:
+    """Twisted's older parts tell of each port that opens and of each page that is fetched, without a level."""
+    if event.get("log_namespace") in _CHATTER and not event.get("isError"):
+        return PredicateResult.no
+    return PredicateResult.maybe
 
 
 def json_observer(out: TextIO) -> FileLogObserver:

@@ -44,6 +44,7 @@ class EmbeddedBroker(KafkaBroker):
             reactor,
             name,
             _access(_NOWHERE, settings.admin, password),
+            kind="embedded",
             capabilities=CAPABILITIES
             | (Capability.ISSUES_CREDENTIALS if settings.login else Capability.NONE),
             advertised=(),
