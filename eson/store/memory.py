@@ -15,7 +15,7 @@ from eson.model.principals import Principal
 from eson.model.subscriptions import Side, State, Subscription
 from eson.store import port
 from eson.store.port import Change
-from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential
+from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential, StoredProcessor
 
 
 @dataclass
@@ -27,6 +27,7 @@ class _Tables:
     credentials: dict[tuple[str, str], StoredCredential] = field(default_factory=dict)
     intentions: dict[str, Intention] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
+    processors: dict[str, StoredProcessor] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
 
@@ -60,6 +61,8 @@ _CHANGES: Mapping[type[Any], Callable[[_Tables, Any], object]] = {
     port.DropIntention: lambda t, x: t.intentions.pop(x.object, None),
     port.PutCall: lambda t, x: t.calls.update({x.call.key: x.call}),
     port.DropCall: lambda t, x: t.calls.pop(x.key, None),
+    port.PutProcessor: lambda t, x: t.processors.update({x.processor.id: x.processor}),
+    port.DropProcessor: lambda t, x: t.processors.pop(x.id, None),
     port.PutAccount: lambda t, x: t.accounts.update({x.account.name: x.account}),
     port.DropAccount: lambda t, x: t.accounts.pop(x.name, None),
     port.Note: lambda t, x: t.audit.append(replace(x.entry, number=len(t.audit) + 1)),
@@ -161,6 +164,28 @@ class MemoryStore:
 
     async def calls(self) -> Sequence[Call]:
         return [value for _, value in sorted(self._tables.calls.items())]
+
+    async def processor(self, id: str) -> StoredProcessor | None:
+        return self._tables.processors.get(id)
+
+    async def processors(
+        self,
+        *,
+        owner: Principal | None = None,
+        source: str = "",
+        destination: str = "",
+        after: str = "",
+        limit: int = 1000,
+    ) -> Sequence[StoredProcessor]:
+        found = [
+            one
+            for id, one in sorted(self._tables.processors.items())
+            if (owner is None or one.owner == owner)
+            and (not source or source in one.sources)
+            and (not destination or destination in one.destinations)
+            and id > after
+        ]
+        return found[:limit]
 
     async def account(self, name: str) -> Account | None:
         return self._tables.accounts.get(name)

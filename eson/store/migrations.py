@@ -67,5 +67,16 @@ _FIRST = (
               DELETE FROM tallies WHERE owner = OLD.owner AND flows = 0; END""",
 )
 
-MIGRATIONS: Sequence[Migration] = (Migration(1, _FIRST),)
+_PROCESSORS = (
+    """CREATE TABLE processors (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, sources TEXT NOT NULL, destinations TEXT NOT NULL,
+        owner TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, actor TEXT NOT NULL, since TEXT NOT NULL,
+        created TEXT NOT NULL, feeds TEXT NOT NULL, start TEXT NOT NULL, condition TEXT NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX processors_by_owner ON processors (owner, id)",
+    """CREATE TABLE processor_ends (
+        id TEXT NOT NULL, role TEXT NOT NULL, flow TEXT NOT NULL, PRIMARY KEY (id, role, flow)) WITHOUT ROWID""",
+    "CREATE INDEX processor_ends_by_flow ON processor_ends (flow, role)",
+)
+
+MIGRATIONS: Sequence[Migration] = (Migration(1, _FIRST), Migration(2, _PROCESSORS))
 LATEST = MIGRATIONS[-1].number

@@ -15,7 +15,7 @@ from typing import Protocol
 from eson.model.flows import Flow, Namespace
 from eson.model.principals import Principal
 from eson.model.subscriptions import Side, Subscription
-from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential
+from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential, StoredProcessor
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,16 @@ class DropCall:
 
 
 @dataclass(frozen=True)
+class PutProcessor:
+    processor: StoredProcessor
+
+
+@dataclass(frozen=True)
+class DropProcessor:
+    id: str
+
+
+@dataclass(frozen=True)
 class PutAccount:
     account: Account
 
@@ -121,6 +131,8 @@ Change = (
     | DropIntention
     | PutCall
     | DropCall
+    | PutProcessor
+    | DropProcessor
     | PutAccount
     | DropAccount
     | Note
@@ -190,6 +202,19 @@ class Store(Protocol):
     async def intentions(self) -> Sequence[Intention]: ...
 
     async def calls(self) -> Sequence[Call]: ...
+
+    async def processor(self, id: str) -> StoredProcessor | None: ...
+
+    async def processors(
+        self,
+        *,
+        owner: Principal | None = None,
+        source: str = "",
+        destination: str = "",
+        after: str = "",
+        limit: int = 1000,
+    ) -> Sequence[StoredProcessor]:
+        """By id, strictly behind `after`; each condition that is given must hold."""
 
     async def account(self, name: str) -> Account | None: ...
 

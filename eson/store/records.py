@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from eson.model.principals import Principal
-from eson.model.subscriptions import Side
+from eson.model.subscriptions import Side, State
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -60,6 +60,30 @@ class StoredCredential:
     issued: datetime
     verifier: str = ""
     sealed: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class StoredProcessor:
+    """A processor between flows hosted here, made by REPLICATE, COLLECT, DISTRIBUTE or SIGNAL.
+
+    `feeds` are pairs (flow of another participant, source that a subscription made for this processor fills); `start`
+    holds the offsets fixed for its one source, (partition, offset) pairs; () where it has several: those begin at their
+    ends.  `when` is a signal's condition.
+    """
+
+    id: str
+    kind: str
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    owner: Principal
+    state: State
+    reason: str
+    actor: str
+    since: datetime
+    created: datetime
+    feeds: tuple[tuple[str, str], ...] = ()
+    start: tuple[tuple[int, int], ...] = ()
+    when: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from eson.model.flows import Flow, Namespace, Visibility
 from eson.model.names import parent
 from eson.model.principals import parse_principal
 from eson.model.subscriptions import Side, State, Subscription
-from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential
+from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential, StoredProcessor
 
 Row = dict[str, Any]
 Found = Mapping[Any, Any]
@@ -219,6 +219,50 @@ def call_of(row: Found) -> Call:
         attempts=row["attempts"],
         next=_maybe_time(row["next"]),
     )
+
+
+def processor_row(value: StoredProcessor) -> Row:
+    return {
+        "id": value.id,
+        "kind": value.kind,
+        "sources": _list(value.sources),
+        "destinations": _list(value.destinations),
+        "owner": str(value.owner),
+        "state": value.state.value,
+        "reason": value.reason,
+        "actor": value.actor,
+        "since": time_text(value.since),
+        "created": time_text(value.created),
+        "feeds": _list(value.feeds),
+        "start": _list(value.start),
+        "condition": value.when,
+    }
+
+
+def processor_of(row: Found) -> StoredProcessor:
+    return StoredProcessor(
+        id=row["id"],
+        kind=row["kind"],
+        sources=tuple(json.loads(row["sources"])),
+        destinations=tuple(json.loads(row["destinations"])),
+        owner=parse_principal(row["owner"]),
+        state=State(row["state"]),
+        reason=row["reason"],
+        actor=row["actor"],
+        since=_time(row["since"]),
+        created=_time(row["created"]),
+        feeds=tuple((flow, local) for flow, local in json.loads(row["feeds"])),
+        start=tuple((partition, offset) for partition, offset in json.loads(row["start"])),
+        when=row["condition"],
+    )
+
+
+def processor_end_rows(value: StoredProcessor) -> list[Row]:
+    """One row for each flow that it reads or writes."""
+    ends = {("source", flow) for flow in value.sources} | {
+        ("destination", flow) for flow in value.destinations
+    }
+    return [{"id": value.id, "role": role, "flow": flow} for role, flow in sorted(ends)]
 
 
 def account_row(value: Account) -> Row:

@@ -74,6 +74,18 @@ calls = Table(
     _text("next", nullable=True),
 )
 
+processors = Table(
+    "processors",
+    metadata,
+    _text("id", key=True),
+    *(_text(name) for name in ("kind", "sources", "destinations", "owner", "state", "reason", "actor")),
+    *(_text(name) for name in ("since", "created", "feeds", "start", "condition")),
+)
+
+processor_ends = Table(
+    "processor_ends", metadata, _text("id", key=True), _text("role", key=True), _text("flow", key=True)
+)
+
 accounts = Table(
     "accounts",
     metadata,

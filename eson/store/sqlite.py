@@ -24,7 +24,7 @@ from eson.model.subscriptions import Side, Subscription
 from eson.store import rows, schema, statements
 from eson.store.engine import begin, migrate, open_engine
 from eson.store.port import Change
-from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential
+from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential, StoredProcessor
 
 T = TypeVar("T")
 Defer = Callable[[Callable[[], Any]], "Deferred[Any]"]
@@ -238,6 +238,22 @@ class SqliteStore:
     async def calls(self) -> Sequence[Call]:
         found = await self._ask(lambda c: statements.every(c, schema.calls))
         return [rows.call_of(row) for row in found]
+
+    async def processor(self, id: str) -> StoredProcessor | None:
+        row = await self._ask(lambda c: statements.one(c, schema.processors, id=id))
+        return None if row is None else rows.processor_of(row)
+
+    async def processors(
+        self,
+        *,
+        owner: Principal | None = None,
+        source: str = "",
+        destination: str = "",
+        after: str = "",
+        limit: int = 1000,
+    ) -> Sequence[StoredProcessor]:
+        found = await self._ask(lambda c: statements.processors(c, owner, source, destination, after, limit))
+        return [rows.processor_of(row) for row in found]
 
     async def account(self, name: str) -> Account | None:
         row = await self._ask(lambda c: statements.one(c, schema.accounts, name=name))

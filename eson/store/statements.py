@@ -43,6 +43,18 @@ def _use_label(connection: Connection, change: port.UseLabel) -> None:
         raise Conflict("the label was used before") from None
 
 
+def _put_processor(connection: Connection, change: port.PutProcessor) -> None:
+    value = change.processor
+    _put(connection, schema.processors, rows.processor_row(value))
+    _drop(connection, schema.processor_ends, id=value.id)
+    connection.execute(insert(schema.processor_ends), rows.processor_end_rows(value))
+
+
+def _drop_processor(connection: Connection, change: port.DropProcessor) -> None:
+    _drop(connection, schema.processors, id=change.id)
+    _drop(connection, schema.processor_ends, id=change.id)
+
+
 def _note(connection: Connection, change: port.Note) -> None:
     connection.execute(insert(schema.audit).values(rows.audit_row(change.entry)))
 
@@ -61,6 +73,8 @@ _CHANGES: Mapping[type[Any], Callable[[Connection, Any], None]] = {
     port.DropIntention: lambda c, x: _drop(c, schema.intentions, object=x.object),
     port.PutCall: lambda c, x: _put(c, schema.calls, rows.call_row(x.call)),
     port.DropCall: lambda c, x: _drop(c, schema.calls, key=x.key),
+    port.PutProcessor: _put_processor,
+    port.DropProcessor: _drop_processor,
     port.PutAccount: lambda c, x: _put(c, schema.accounts, rows.account_row(x.account)),
     port.DropAccount: lambda c, x: _drop(c, schema.accounts, name=x.name),
     port.Note: _note,
@@ -170,6 +184,20 @@ def count_pending(connection: Connection) -> int:
         table.c.state == State.PENDING.value, table.c.side == Side.PROVIDER.value
     )
     return connection.execute(statement).scalar_one()
+
+
+def processors(
+    connection: Connection, owner: Principal | None, source: str, destination: str, after: str, limit: int
+) -> list[rows.Found]:
+    table, ends = schema.processors, schema.processor_ends
+    statement = select(table).where(table.c.id > after)
+    if owner is not None:
+        statement = statement.where(table.c.owner == str(owner))
+    for role, flow in (("source", source), ("destination", destination)):
+        if flow:
+            named = select(ends.c.id).where(ends.c.flow == flow, ends.c.role == role)
+            statement = statement.where(table.c.id.in_(named))
+    return list(connection.execute(statement.order_by(table.c.id).limit(limit)).mappings())
 
 
 def audit(connection: Connection, after: int, limit: int) -> list[rows.Found]:

@@ -19,6 +19,7 @@ from eson.model.flows import Flow
 from eson.model.principals import user
 from eson.store import port, schema
 from eson.store.engine import open_engine
+from eson.store.migrations import MIGRATIONS
 from eson.store.records import AuditEntry, Intention
 from eson.store.sqlite import SqliteStore
 
@@ -246,4 +247,22 @@ def test_an_intention_is_there_after_a_crash(path: Path) -> None:
     run(other.open())
     assert [one.object for one in run(other.intentions())] == ["a.b"]
     run(other.close())
+    run(store.close())
+
+
+def test_a_store_of_the_first_release_is_brought_up_to_date(path: Path) -> None:
+    """What it held is still there, and what came later can be kept."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY)")
+        for statement in MIGRATIONS[0].statements:
+            connection.execute(statement)
+        connection.execute("INSERT INTO migrations (number) VALUES (1)")
+        connection.execute(
+            "INSERT INTO namespaces VALUES ('flows.unix.ar', 'local', 'local', 'embedded', '', 'listed', '[]', 1, NULL, NULL)"
+        )
+    connection.close()
+    store = SqliteStore(path, execute)
+    run(store.open())
+    assert [one.name for one in run(store.namespaces())] == ["flows.unix.ar"]
+    assert run(store.processors()) == []
     run(store.close())
