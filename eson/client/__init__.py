@@ -4,4 +4,13 @@ from eson.client.agent import Agent, BrokerCredential, Subscription
 from eson.client.client import Client, FlowLocation
 from eson.client.streams import Events
 
-__all__ = ["Agent", "BrokerCredential", "Client", "Events", "FlowLocation", "Subscription"]
+__all__ = [
+    "Agent",
+    "BrokerCredential",
+    "BrokerEvents",
+    "BrokerFlow",
+    "Client",
+    "Events",
+    "FlowLocation",
+    "Subscription",
+]

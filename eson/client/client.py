@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eson.client.agent import Agent
+from eson.client.agent import Agent, BrokerCredential
 from eson.client.reaching import Target, Trace, is_address, prefer_json, reach
 from eson.errors import AgentUnreachable, EsonError, NoSuch, Usage
 from eson.fnap.net.client import MECHANISMS, Dialogue, Session, TlsMode
 from eson.identity.tls import ClientTls, Profile
+from eson.model.events import Mode
 from eson.model.names import canonical, canonical_flow
 from eson.model.servers import Server
 from eson.names.core.addresses import AddressPolicy
 from eson.names.discovery import AgentLocation, BrokerLocation, Discovery, parents
 from eson.names.net.resolver import Resolver
 
+if TYPE_CHECKING:
+    from eson.client.flows import BrokerFlow
+
 TLS_PORT = 61001
 """Where an agent is looked for of which DNS says nothing but its address."""
 DNS_PORT = 53
+KAFKA_PORT = 9092
 TIMEOUT = 30.0
 _ANYWHERE = AddressPolicy.of(["0.0.0.0/0", "::/0"])
 
@@ -109,6 +114,38 @@ class Client:
             trace=self._trace,
         )
         return Agent(session)
+
+    async def open(
+        self, flow: str, credential: BrokerCredential | None = None, mode: Mode = "binary"
+    ) -> BrokerFlow:
+        """The flow at its own broker.  Without `credential`: where DNS says it is, for brokers that ask for no login.
+
+        Raises `NoSuch` if DNS does not say, `NotSupported` for a broker that is no Kafka, `LookupFailed`.
+        """
+        # Kafka's protocol takes a quarter of a second to load, which most users never need
+        from eson.client.flows import BrokerFlow, kafka
+
+        name = canonical_flow(flow)
+        queue = ""
+        if credential is None:
+            found = await self._discovery.discover_broker(name)
+            queue = found.queue
+            security = "ssl" if found.tls else "plaintext"
+            servers = tuple(str(server) for server in found.servers)
+            credential = BrokerCredential(name, found.kind, servers, security)
+        reached = [
+            await self._reached(parse_server(one, KAFKA_PORT), credential) for one in credential.servers
+        ]
+        return BrokerFlow(kafka(self._reactor, credential, reached), name, queue, mode)
+
+    async def _reached(self, server: Server, credential: BrokerCredential) -> Server:
+        """By its address where our resolver knows it; by its name where TLS must hold it against the certificate."""
+        if is_address(server.host) or credential.security.endswith("ssl"):
+            return server
+        with suppress(EsonError):
+            found = await self._discovery.addresses(server.host)
+            return Server(found[0], server.port) if found else server
+        return server
 
     def _given(self, name: str, address: str, tls: TlsMode | None, trust: str) -> Target:
         server = parse_server(address, TLS_PORT)

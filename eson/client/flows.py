@@ -1,0 +1,182 @@
+"""A flow at its own broker, without the agent between: the flow-aware producer and consumer of draft Figure 9."""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
+
+from eson.brokers.kafka.broker import KafkaBroker
+from eson.brokers.port import Access, Capability, Record, Source
+from eson.client.agent import BrokerCredential, Start, position
+from eson.errors import NotSupported, ProtocolViolation
+from eson.model.events import Event, Mode, event_of, record_of
+from eson.model.positions import AtOffsets, AtTime, Beginning, Position
+from eson.model.servers import Server
+
+BATCH = 500
+"""Events that are written and synced together at most."""
+
+
+class Queue(Protocol):
+    """What is needed of a broker (`eson.brokers.port.Broker`)."""
+
+    async def first_offsets(self, name: str) -> Mapping[int, int]: ...
+
+    async def end_offsets(self, name: str) -> Mapping[int, int]: ...
+
+    async def offsets_at(self, name: str, when: Any) -> Mapping[int, int]: ...
+
+    async def read(self, name: str, start: Mapping[int, int], end: Mapping[int, int] | None) -> Source: ...
+
+    async def write(self, name: str) -> Any: ...
+
+    async def stop(self) -> None: ...
+
+
+class BrokerFlow:
+    """Reads and writes the queue of a flow as its broker's client.  Errors are those of brokers: `BackendFailed`, `NoSuch`.
+
+    `broker` speaks to the broker with a credential of the flow; `mode` is how events are written.
+    """
+
+    def __init__(self, broker: Queue, flow: str, queue: str = "", mode: Mode = "binary") -> None:
+        self._broker = broker
+        self.flow = flow
+        self.queue = queue or flow
+        self.mode: Mode = mode
+
+    async def __aenter__(self) -> BrokerFlow:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drops the connections to the broker."""
+        await self._broker.stop()
+
+    def read(self, start: Start = None, follow: bool = False) -> BrokerEvents:
+        """The events from `start` (default: the beginning) to the end that it has now; with `follow` on and on."""
+        return BrokerEvents(self._broker, self.flow, self.queue, position(start) or Beginning(), follow)
+
+    async def write(self, events: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]) -> int:
+        """Writes CloudEvents, each batch synced before the next; how many.  Raises `Usage` for what is none."""
+        sink = await self._broker.write(self.queue)
+        count = 0
+        try:
+            async for batch in _batches(events, self.mode):
+                await sink.send(batch)
+                count += len(batch)
+        finally:
+            sink.close()
+        return count
+
+
+class BrokerEvents:
+    """The events of a running read, as JSON CloudEvents.  `close` ends it, or leaving the `async with` around it."""
+
+    def __init__(self, broker: Queue, flow: str, queue: str, start: Position, follow: bool) -> None:
+        self._broker, self._flow, self._queue = broker, flow, queue
+        self._start, self._follow = start, follow
+        self._source: Source | None = None
+        self._records: deque[Record] = deque()
+        self._closed = False
+
+    def __aiter__(self) -> BrokerEvents:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._records:
+            if self._source is None and not self._closed:
+                self._source = await self._open()
+            records = () if self._source is None or self._closed else await self._source.next_records()
+            if not records:
+                await self.close()
+                raise StopAsyncIteration
+            self._records.extend(records)
+        return event_of(self._records.popleft(), self._flow)
+
+    async def _open(self) -> Source:
+        end = await self._broker.end_offsets(self._queue)
+        first = await self._broker.first_offsets(self._queue)
+        begin = dict(end)
+        if isinstance(self._start, Beginning):
+            begin = dict(first)
+        elif isinstance(self._start, AtTime):
+            begin = dict(await self._broker.offsets_at(self._queue, self._start.when))
+        elif isinstance(self._start, AtOffsets):
+            begin = {**first, **dict(self._start.offsets)}
+        return await self._broker.read(self._queue, begin, None if self._follow else end)
+
+    async def __aenter__(self) -> BrokerEvents:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._source is not None:
+            self._source.close()
+
+
+def kafka(reactor: Any, credential: BrokerCredential, servers: Sequence[Server]) -> KafkaBroker:
+    """The broker of a credential, at these of its servers.  Raises `NotSupported` for another kind than Kafka."""
+    if credential.kind != "kafka":
+        raise NotSupported(
+            f"The queue of {credential.flow} is at a broker of type {credential.kind}: read it at its agent"
+        )
+    access = Access(
+        servers=tuple(servers),
+        security=credential.security,
+        mechanism=credential.mechanism,
+        username=credential.username,
+        password=credential.password,
+        trust=_pem(credential.trust),
+    )
+    return KafkaBroker(reactor, credential.flow, access, capabilities=Capability.NONE)
+
+
+def _pem(trust: str) -> str:
+    if trust in ("", "system"):
+        return ""
+    try:
+        certificate = load_der_x509_certificate(base64.b64decode(trust, validate=True))
+    except ValueError:
+        raise ProtocolViolation("The agent gave a credential whose trust is no certificate") from None
+    return certificate.public_bytes(Encoding.PEM).decode("ascii")
+
+
+async def _batches(
+    events: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]], mode: Mode
+) -> AsyncIterator[list[Record]]:
+    batch: list[Record] = []
+    async for event in _each(events):
+        made = record_of(event, mode)
+        batch.append(Record(-1, -1, made.timestamp, made.key, made.value, made.headers))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _each(
+    events: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+) -> AsyncIterator[Mapping[str, Any]]:
+    if isinstance(events, AsyncIterable):
+        async for event in events:
+            yield event
+    else:
+        for event in events:
+            yield event
