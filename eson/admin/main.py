@@ -10,6 +10,7 @@ import click
 from eson import __version__
 from eson.admin.accounts import account
 from eson.admin.check import check
+from eson.admin.demo.command import demo
 from eson.admin.init import init
 from eson.errors import EsonError
 
@@ -34,6 +35,7 @@ def main() -> None:
 main.add_command(init)
 main.add_command(check)
 main.add_command(account)
+main.add_command(demo)
 
 if __name__ == "__main__":
     sys.exit(main())

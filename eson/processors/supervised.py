@@ -10,9 +10,9 @@ from typing import Any, Literal
 from twisted.internet.defer import Deferred
 
 from eson.errors import TryLater
-from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.messages import create_message
+from eson.processors.core.reach import Reach
 from eson.processors.host import Host
 from eson.processors.port import ProcessorOrder, ProcessorStatus
 
@@ -29,14 +29,14 @@ class Supervised:
         self,
         order: ProcessorOrder,
         journal: str,
-        policy: AddressPolicy,
+        reach: Reach,
         host: Host,
         now: Callable[[], datetime],
         changed: Callable[[ProcessorStatus], None],
     ) -> None:
         self.order, self.journal, self.host = order, journal, host
         self.paused = False
-        self._policy, self._now, self._changed = policy, now, changed
+        self._reach, self._now, self._changed = reach, now, changed
         self._waiting: list[Deferred[None]] = []
         self._ready = False
         self._started = False
@@ -48,7 +48,7 @@ class Supervised:
         return self.order.id
 
     def message(self) -> pb.Create:
-        return create_message(self.order, self.journal, self._policy, self.paused)
+        return create_message(self.order, self.journal, self._reach, self.paused)
 
     def when_ready(self) -> Deferred[None]:
         """Fires when both ends are reached and positions known."""

@@ -12,10 +12,10 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, gatherResults
 
 from eson.errors import NameNotAllowed, TryLater
-from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.backoff import Backoff
 from eson.processors.core.messages import NOTHING_PRIVATE
+from eson.processors.core.reach import Reach
 from eson.processors.host import SILENCE, Clock, Host
 from eson.processors.launcher import Launcher
 from eson.processors.port import ProcessorOrder, ProcessorStatus
@@ -28,7 +28,7 @@ class Supervisor:
     """Implements `Processors`.
 
     `journals` is a folder, made if missing; `per_process` processors share a process; `start_rate` processes are
-    started in a second at most; `policy` says where foreign ends may lead.
+    started in a second at most; `reach` how brokers are reached, and where foreign ends may lead.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Supervisor:
         clock: Clock,
         launcher: Launcher,
         journals: Path,
-        policy: AddressPolicy = NOTHING_PRIVATE,
+        reach: Reach = NOTHING_PRIVATE,
         per_process: int = 1,
         start_rate: float = 20,
         ready_within: float = READY_WITHIN,
@@ -44,7 +44,7 @@ class Supervisor:
         uniform: Callable[[float, float], float] = random.uniform,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._clock, self._launcher, self._journals, self._policy = clock, launcher, journals, policy
+        self._clock, self._launcher, self._journals, self._reach = clock, launcher, journals, reach
         self._per_process, self._between = per_process, 1.0 / start_rate
         self._ready_within, self._silence = ready_within, silence
         self._uniform, self._now = uniform, now
@@ -66,7 +66,7 @@ class Supervisor:
         member = self._members.get(order.id)
         if member is None:
             host = self._host()
-            member = Supervised(order, self._journal(order.id), self._policy, host, self._now, self._tell)
+            member = Supervised(order, self._journal(order.id), self._reach, host, self._now, self._tell)
             self._members[order.id] = member
             host.add(member)
         elif member.order != order:

@@ -21,6 +21,7 @@ from eson.names.core.records import Ttl
 from eson.names.discovery import Discovery
 from eson.names.embedded import EmbeddedNames
 from eson.names.net.resolver import Resolver
+from eson.processors.core.reach import Reach
 from eson.tap.certificates import AgentCertificate
 
 
@@ -124,11 +125,20 @@ def address_policy(config: Config) -> AddressPolicy:
     )
 
 
-def remotes(config: Config, reactor: Any, certificate: AgentCertificate) -> RemoteAgents:
-    resolve = {domain: _server(address) for domain, address in config.names.resolve.items()}
+def reach(config: Config) -> Reach:
+    """How brokers are reached: by the names and addresses that the agent itself would use."""
     resolver = config.names.resolver
-    permitted = address_policy(config)
-    lookup = Resolver(reactor, None if resolver is None else [_server(resolver)], resolve)
+    return Reach(
+        address_policy(config),
+        None if resolver is None else _server(resolver),
+        {domain: _server(address) for domain, address in config.names.resolve.items()},
+    )
+
+
+def remotes(config: Config, reactor: Any, certificate: AgentCertificate) -> RemoteAgents:
+    known = reach(config)
+    permitted = known.policy
+    lookup = Resolver(reactor, None if known.resolver is None else [known.resolver], known.resolve)
     return RemoteAgents(
         reactor,
         Discovery(lookup, permitted),

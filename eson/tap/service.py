@@ -175,7 +175,7 @@ class Participant(Service):
             self._reactor,
             SpawnLauncher(self._reactor),
             self._places.journals,
-            rooms.address_policy(self._config),
+            rooms.reach(self._config),
             config.per_process,
             config.start_rate,
         )

@@ -14,7 +14,8 @@ from eson.brokers.port import Access
 from eson.model.servers import Server
 from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
-from eson.processors.core.messages import OrderError, create_message, read_create, read_policy
+from eson.processors.core.messages import OrderError, create_message, read_create, read_reach
+from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 
 ACCESS = Access(
@@ -37,10 +38,11 @@ ORDER = ProcessorOrder("p-abcdefg", "bridge", (END,), (END,), {0: 5, 3: 2**40}, 
 )
 def test_an_order_survives_the_way(order: ProcessorOrder) -> None:
     policy = AddressPolicy.of(["10.0.0.0/8"], ["192.0.2.1"], ["fnaa.emiliano.ar"], ["example.org"])
-    sent = create_message(order, "/journal", policy, paused=True).SerializeToString()
+    reach = Reach(policy, Server("192.0.2.53", 53), {"example.org": Server("::1", 5353)})
+    sent = create_message(order, "/journal", reach, paused=True).SerializeToString()
     message = pb.Create.FromString(sent)
     assert read_create(message) == order
-    assert read_policy(message) == policy
+    assert read_reach(message) == reach
     assert message.paused
 
 
@@ -97,3 +99,13 @@ def test_the_committed_messages_are_those_of_the_schema(tmp_path: Path) -> None:
             for field in one.field:
                 field.ClearField("json_name")
     assert committed == regenerated
+
+
+def test_the_nearest_domain_says_whom_to_ask() -> None:
+    """A host below two domains is asked of the longer one's server; every other host of the resolver."""
+    outer, inner, resolver = Server("192.0.2.1", 53), Server("192.0.2.2", 53), Server("192.0.2.3", 53)
+    reach = Reach(resolver=resolver, resolve={"unix.ar": outer, "flows.unix.ar": inner})
+    assert reach.name_server("kf1.unix.ar") is outer
+    assert reach.name_server("KF1.flows.unix.ar.") is inner
+    assert reach.name_server("notunix.ar") is resolver
+    assert Reach().name_server("unix.ar") is None

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from eson.names.core.addresses import AddressPolicy
 from eson.processors.child.cluster import Cluster
 from eson.processors.child.journal_file import JournalFile
 from eson.processors.child.lanes import Counters
@@ -21,6 +20,7 @@ from eson.processors.child.trouble import Again, Failing, LoginRefused, Stopped,
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.backoff import Backoff
 from eson.processors.core.rates import Bucket
+from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 
 SETTLE = 35.0
@@ -39,9 +39,9 @@ class Carrier:
     """Follows one order until `end`.  `tell` gets every report."""
 
     def __init__(
-        self, order: ProcessorOrder, journal: str, policy: AddressPolicy, paused: bool, tell: Tell
+        self, order: ProcessorOrder, journal: str, reach: Reach, paused: bool, tell: Tell
     ) -> None:
-        self._order, self._path, self._policy, self._tell = order, journal, policy, tell
+        self._order, self._path, self._reach, self._tell = order, journal, reach, tell
         self._paused = paused
         self._counters = Counters()
         self._changed = asyncio.Event()
@@ -58,8 +58,8 @@ class Carrier:
 
     # Orders
 
-    def update(self, order: ProcessorOrder, policy: AddressPolicy) -> None:
-        self._order, self._policy = order, policy
+    def update(self, order: ProcessorOrder, reach: Reach) -> None:
+        self._order, self._reach = order, reach
         self._limits = self._buckets()
         self._backoff.reset()
         self._ordered()
@@ -159,7 +159,7 @@ class Carrier:
                 await asyncio.gather(task, return_exceptions=True)
 
     def _cluster(self, end: ProcessorEnd, side: str) -> Cluster:
-        opener = Opener(end, self._policy if end.foreign else None)
+        opener = Opener(end, self._reach)
         return Cluster(end.queue, end.access.servers, opener, side)
 
     async def _after(self, trouble: Trouble) -> None:

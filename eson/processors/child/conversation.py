@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from eson.processors.child.carrier import Carrier
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.framing import FrameError, FrameReader, frame
-from eson.processors.core.messages import VERSION, OrderError, read_create, read_policy
+from eson.processors.core.messages import VERSION, OrderError, read_create, read_reach
 
 MOST_UNSENT = 1 << 20
 _READ = 64 << 10
@@ -127,17 +127,17 @@ class Conversation:
         return follow[kind]()
 
     def _create(self, message: pb.Create) -> None:
-        order, policy = read_create(message), read_policy(message)
+        order, reach = read_create(message), read_reach(message)
         if order.id in self._carriers:
-            self._carriers[order.id].update(order, policy)
+            self._carriers[order.id].update(order, reach)
             return
         if order.kind == "signal":
             raise OrderError("signals are not offered by this processor")
-        self._carriers[order.id] = Carrier(order, message.journal, policy, message.paused, self._outlet.tell)
+        self._carriers[order.id] = Carrier(order, message.journal, reach, message.paused, self._outlet.tell)
 
     def _update(self, message: pb.Create) -> None:
-        order, policy = read_create(message), read_policy(message)
-        self._named(pb.Named(processor=order.id)).update(order, policy)
+        order, reach = read_create(message), read_reach(message)
+        self._named(pb.Named(processor=order.id)).update(order, reach)
 
     def _named(self, message: pb.Named) -> Carrier:
         carrier = self._carriers.get(message.processor)

@@ -15,9 +15,10 @@ from eson.brokers.kafka.wire.apis import (
 from eson.brokers.kafka.wire.errors import name_of
 from eson.identity.mechanisms import ClientMechanism, MechanismError
 from eson.model.servers import Server
-from eson.names.core.addresses import AddressPolicy
 from eson.processors.child.connection import Connection
+from eson.processors.child.resolving import addresses
 from eson.processors.child.trouble import Failing, LoginRefused, Unreachable
+from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd
 
 CONNECT_TIMEOUT = 10.0
@@ -26,11 +27,12 @@ _NEWEST_API_VERSIONS = 4
 
 
 class Opener:
-    """Opens connections for one end.  `policy`: which addresses may be connected to; None for ends of our own."""
+    """Opens connections for one end."""
 
-    def __init__(self, end: ProcessorEnd, policy: AddressPolicy | None) -> None:
+    def __init__(self, end: ProcessorEnd, reach: Reach) -> None:
         self._access = end.access
-        self._policy = policy
+        self._foreign = end.foreign
+        self._reach = reach
         self._tls: ssl.SSLContext | None = None
 
     async def open(self, server: Server) -> Connection:
@@ -54,21 +56,19 @@ class Opener:
 
     async def _connect(self, server: Server) -> socket.socket:
         loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise Unreachable(f"{server.host} has no address") from None
-        addresses = [entry for entry in found if self._permits(server, str(entry[4][0]))]
-        if not addresses:
+        found = await addresses(server.host, self._reach.name_server(server.host))
+        permitted = [one for one in found if self._permits(server, one)]
+        if not permitted:
             raise Unreachable(f"{server.host} leads to addresses that are not connected to")
-        random.shuffle(addresses)
+        random.shuffle(permitted)
         reason = ""
-        for family, kind, protocol, _, address in addresses:
-            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+        for address in permitted:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                await loop.sock_connect(sock, address)
+                await loop.sock_connect(sock, (address, server.port))
             except OSError as error:
                 sock.close()
                 reason = error.strerror or str(error)
@@ -80,7 +80,7 @@ class Opener:
         raise Unreachable(f"{server}: {reason}")
 
     def _permits(self, server: Server, address: str) -> bool:
-        return self._policy is None or self._policy.permits(server.host, address.partition("%")[0])
+        return not self._foreign or self._reach.policy.permits(server.host, address.partition("%")[0])
 
     async def _handshake(self, sock: socket.socket, server: Server) -> ssl.SSLSocket:
         try:

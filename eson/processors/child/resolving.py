@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from eson.model.names import is_at_or_below
 from eson.model.servers import Server
 from eson.processors.child.trouble import Unreachable
 
@@ -16,29 +13,15 @@ LIFETIME = 5.0
 """Seconds for all tries of one lookup."""
 
 
-@dataclass(frozen=True)
-class NameServers:
-    """`resolver`: asked for every name (None: the system's resolver); `resolve`: asked for a domain and all below it."""
-
-    resolver: Server | None = None
-    resolve: Mapping[str, Server] = field(default_factory=dict)
-
-    def server_for(self, host: str) -> Server | None:
-        """Whom to ask for `host`; None: the system."""
-        name = host.lower().removesuffix(".")
-        domains = [domain for domain in self.resolve if is_at_or_below(name, domain)]
-        return self.resolve[max(domains, key=len)] if domains else self.resolver
-
-    async def addresses(self, host: str) -> list[str]:
-        """Its addresses, in no order.  Raises `Unreachable`."""
-        try:
-            return [str(ip_address(host))]
-        except ValueError:
-            server = self.server_for(host)
-        found = await (_from_system(host) if server is None else _from_server(host, server))
-        if not found:
-            raise Unreachable(f"{host} has no address")
-        return found
+async def addresses(host: str, name_server: Server | None) -> list[str]:
+    """The addresses of `host`, in no order; `name_server` None: as the system says.  Raises `Unreachable`."""
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        found = await (_from_system(host) if name_server is None else _from_server(host, name_server))
+    if not found:
+        raise Unreachable(f"{host} has no address")
+    return found
 
 
 async def _from_system(host: str) -> list[str]:
@@ -50,7 +33,7 @@ async def _from_system(host: str) -> list[str]:
 
 
 async def _from_server(host: str, server: Server) -> list[str]:
-    # not needed by most processors, and it costs memory
+    # only imported where it is needed: it costs memory
     from dns.asyncresolver import Resolver
     from dns.exception import DNSException
 

@@ -8,10 +8,11 @@ from eson.brokers.port import Access
 from eson.model.servers import Server
 from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
+from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 
 VERSION = 1
-NOTHING_PRIVATE = AddressPolicy()
+NOTHING_PRIVATE = Reach()
 SECURITIES = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 _KINDS = {"bridge": pb.BRIDGE, "collector": pb.COLLECTOR, "distributor": pb.DISTRIBUTOR, "signal": pb.SIGNAL}
 
@@ -23,7 +24,7 @@ class OrderError(Exception):
 def create_message(
     order: ProcessorOrder,
     journal: str,
-    policy: AddressPolicy = NOTHING_PRIVATE,
+    reach: Reach = NOTHING_PRIVATE,
     paused: bool = False,
     when: str = "",
 ) -> pb.Create:
@@ -37,12 +38,7 @@ def create_message(
         bytes_per_second=order.bytes_per_second or 0,
         journal=journal,
         when=when,
-        addresses=pb.Addresses(
-            allow_private=[str(network) for network in policy.allow_private],
-            own=sorted(str(address) for address in policy.own),
-            agents=sorted(policy.agents),
-            domains=sorted(policy.domains),
-        ),
+        addresses=_addresses_message(reach),
         paused=paused,
     )
     if order.start == "now":
@@ -72,13 +68,27 @@ def read_create(message: pb.Create) -> ProcessorOrder:
     )
 
 
-def read_policy(message: pb.Create) -> AddressPolicy:
-    """What foreign ends may lead to.  Raises `OrderError`."""
+def _addresses_message(reach: Reach) -> pb.Addresses:
+    policy = reach.policy
+    return pb.Addresses(
+        allow_private=[str(network) for network in policy.allow_private],
+        own=sorted(str(address) for address in policy.own),
+        agents=sorted(policy.agents),
+        domains=sorted(policy.domains),
+        resolver="" if reach.resolver is None else _address(reach.resolver),
+        resolve={domain: _address(server) for domain, server in reach.resolve.items()},
+    )
+
+
+def read_reach(message: pb.Create) -> Reach:
+    """How hosts are reached, and what foreign ends may lead to.  Raises `OrderError`."""
     given = message.addresses
     try:
-        return AddressPolicy.of(given.allow_private, given.own, given.agents, given.domains)
+        policy = AddressPolicy.of(given.allow_private, given.own, given.agents, given.domains)
     except ValueError:
         raise OrderError("a network or an address that is none") from None
+    resolver = _server(given.resolver) if given.resolver else None
+    return Reach(policy, resolver, {domain: _server(text) for domain, text in given.resolve.items()})
 
 
 def _check_ends(kind: str, sources: int, destinations: int) -> None:

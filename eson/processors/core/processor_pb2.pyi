@@ -224,10 +224,34 @@ Global___Create: _TypeAlias = Create  # noqa: Y015
 class Addresses(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ResolveEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ALLOW_PRIVATE_FIELD_NUMBER: _builtins.int
     OWN_FIELD_NUMBER: _builtins.int
     AGENTS_FIELD_NUMBER: _builtins.int
     DOMAINS_FIELD_NUMBER: _builtins.int
+    RESOLVER_FIELD_NUMBER: _builtins.int
+    RESOLVE_FIELD_NUMBER: _builtins.int
+    resolver: _builtins.str
+    """The name server asked for every host, host:port; "" for the system's resolver."""
     @_builtins.property
     def allow_private(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Networks (CIDR) that are not public, and allowed."""
@@ -242,6 +266,10 @@ class Addresses(_message.Message):
 
     @_builtins.property
     def domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def resolve(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Name servers asked for a domain and all below it."""
+
     def __init__(
         self,
         *,
@@ -249,10 +277,12 @@ class Addresses(_message.Message):
         own: _abc.Iterable[_builtins.str] | None = ...,
         agents: _abc.Iterable[_builtins.str] | None = ...,
         domains: _abc.Iterable[_builtins.str] | None = ...,
+        resolver: _builtins.str = ...,
+        resolve: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "allow_private", b"allow_private", "domains", b"domains", "own", b"own"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "allow_private", b"allow_private", "domains", b"domains", "own", b"own", "resolve", b"resolve", "resolver", b"resolver"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
