@@ -38,9 +38,7 @@ Tell = Callable[[pb.Report], None]
 class Carrier:
     """Follows one order until `end`.  `tell` gets every report."""
 
-    def __init__(
-        self, order: ProcessorOrder, journal: str, reach: Reach, paused: bool, tell: Tell
-    ) -> None:
+    def __init__(self, order: ProcessorOrder, journal: str, reach: Reach, paused: bool, tell: Tell) -> None:
         self._order, self._path, self._reach, self._tell = order, journal, reach, tell
         self._paused = paused
         self._counters = Counters()

@@ -27,6 +27,7 @@ SLOWEST = 16384
 _START = 64 << 10
 _MOST_PARTS = 512
 _CHECK = 1.0
+_LARGE = 256 << 10
 _LENGTH = struct.Struct(">i")
 
 Answer = Callable[[memoryview], None]
@@ -52,6 +53,7 @@ class Connection:
         self._waiting: deque[tuple[int, float, Answer]] = deque()
         self._unsent: deque[memoryview] = deque()
         self._correlation = 0
+        self._low = 1
         self._futures: set[asyncio.Future[Any]] = set()
         loop.add_reader(self._fd, self._readable)
         self._timer = loop.call_later(_CHECK, self._check)
@@ -188,16 +190,26 @@ class Connection:
                 raise MalformedMessage(f"a frame of {length} octets, allowed are {self.cap}")
             end = 4 + length
             if self._filled < end:
+                self._wait_for(end - self._filled)
                 return
             buffer = self._buffer
             self._answered(self._view[4:end])
             if self.trouble is not None:
                 return
+            if self._low > 1:
+                self._wait_for(1)
             if self._buffer is not buffer:
                 continue
             rest = self._filled - end
             self._view[:rest] = self._view[end : self._filled]
             self._filled = rest
+
+    def _wait_for(self, missing: int) -> None:
+        """Wakes for a large part of a large frame, not for each packet.  Never for more than is certain to come."""
+        low = min(missing, _LARGE)
+        if low != self._low and not self._tls and (low == _LARGE or self._low > low):
+            self._low = low
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low)
 
     def _answered(self, frame: memoryview) -> None:
         if not self._waiting:

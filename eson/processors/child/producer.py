@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from uuid import UUID
 
 from eson.brokers.kafka.wire.apis import ProduceRequest, ProduceResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
-from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
+from eson.brokers.kafka.wire.messages import decode_response
+from eson.brokers.kafka.wire.produce import ProduceCodec
 from eson.processors.child.cluster import Cluster, Topic
 from eson.processors.child.connection import Connection
 from eson.processors.child.lanes import Planned
@@ -42,7 +44,9 @@ class Producer:
         if version is None:
             raise Unreachable(f"{connection.name} takes no batches of format 2")
         self._version = version
-        self._id = topic.uuid if version >= _BY_ID else _NO_ID
+        self._codec = ProduceCodec(
+            version, topic.name, topic.uuid if topic.id else _NO_ID, int(TIMEOUT * 1000)
+        )
         self._queues: dict[int, deque[Planned]] = {}
         self._under_way = 0
         self._octets = 0
@@ -90,43 +94,41 @@ class Producer:
         return chosen
 
     def _send(self, batches: list[Planned]) -> None:
-        data = ProduceRequest.TopicProduceData
-        part = data.PartitionProduceData
-        request = ProduceRequest(
-            transactional_id=None,
-            acks=-1,
-            timeout_ms=int(TIMEOUT * 1000),
-            topic_data=[
-                data(
-                    name=self._topic.name,
-                    topic_id=self._id,
-                    partition_data=[
-                        part(index=batch.lane.partition, records=batch.octets) for batch in batches
-                    ],
-                )
-            ],
+        parts = self._codec.request(
+            self._connection.next_correlation(), [(batch.lane.partition, batch.octets) for batch in batches]
         )
-        parts = encode_request_parts(request, self._version, self._connection.next_correlation())
         self._under_way += 1
-        self._connection.send(parts, lambda frame: self._answered(batches, frame), TIMEOUT + 10)
+        self._connection.send(parts, partial(self._answered, batches), TIMEOUT + 10)
 
     def _answered(self, batches: list[Planned], frame: memoryview) -> None:
-        answer = decode_response(ProduceResponse, self._version, frame)
         self._under_way -= 1
-        results = {one.index: one for topic in answer.responses for one in topic.partition_responses}
+        results = self._codec.response(frame, len(batches))
+        offsets = dict(results) if results is not None else self._unusual(batches, frame)
         for batch in batches:
-            result = results.get(batch.lane.partition)
-            if result is None:
+            offset = offsets.get(batch.lane.partition)
+            if offset is None:
                 self._failed(Failing(f"{self._connection.name} does not answer for a partition"))
                 return
-            if result.error_code:
-                self._failed(self._trouble(batch, result.error_code, result.error_message or ""))
-                return
             self._octets -= batch.size
-            self._acknowledged(batch, result.base_offset)
+            self._acknowledged(batch, offset)
         if not self._room.is_set():
             self._room.set()
         self._pump()
+
+    def _unusual(self, batches: list[Planned], frame: memoryview) -> dict[int, int]:
+        """Partition → base offset of what was appended; the first refusal ends the session."""
+        answer = decode_response(ProduceResponse, self._version, frame)
+        results = {one.index: one for topic in answer.responses for one in topic.partition_responses}
+        found: dict[int, int] = {}
+        for batch in batches:
+            result = results.get(batch.lane.partition)
+            if result is not None and result.error_code:
+                message = getattr(result, "error_message", None) or ""
+                self._failed(self._trouble(batch, result.error_code, message))
+                return found
+            if result is not None:
+                found[result.index] = result.base_offset
+        return found
 
     def _trouble(self, batch: Planned, code: int, message: str) -> Trouble:
         where = f"partition {batch.lane.partition}"
