@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from eson.brokers.kafka.broker import KafkaBroker
 from eson.brokers.kafka.failures import LoginRefused, Unreachable
 from eson.brokers.kafka.net.opening import Opener
-from eson.brokers.port import Access, Broker, Record, Rights
+from eson.brokers.port import Access, Broker, Record
 from eson.errors import BackendFailed
 from eson.model.servers import Server
 
@@ -171,9 +171,6 @@ class TestKafkaBroker(BrokerContract):
         call(ask)
 
 
-# users
-
-
 @pytest.fixture
 def queue(broker: Broker, call: Call) -> str:
     name = fresh()
@@ -181,87 +178,7 @@ def queue(broker: Broker, call: Call) -> str:
     return name
 
 
-def admit(
-    broker: Broker, call: Call, username: str, rights: Rights, password: str = "a long password"
-) -> None:
-    call(broker.allow, username, rights)
-    call(broker.set_credential, username, password)
-
-
-def test_a_user_reads_his_copy_and_nothing_else(
-    kafka: Kafka, broker: Broker, call: Call, make: Make, queue: str
-) -> None:
-    other, user = fresh(), fresh("copy")
-    call(broker.create_queue, other)
-    call(write_all, broker, queue, [record(b"for him")])
-    admit(broker, call, user, Rights(read=(queue,), group=user))
-    his = make(access(kafka, user, "a long password"))
-    assert [r.value for r in call(read_all, his, queue)] == [b"for him"]
-    with pytest.raises(BackendFailed, match="does not allow"):
-        call(write_all, his, queue, [record(b"x")])
-    for forbidden in (lambda: read_all(his, other), lambda: his.create_queue(fresh())):
-        with pytest.raises(BackendFailed, match="does not allow"):
-            call(forbidden)
-
-
-def test_his_consumer_group_is_his_and_no_other(kafka: Kafka, broker: Broker, call: Call, queue: str) -> None:
-    user = fresh("copy")
-    call(write_all, broker, queue, [record(b"for him")])
-    admit(broker, call, user, Rights(read=(queue,), group=user, groups_prefix=f"{user}-"))
-    settings = {
-        "bootstrap.servers": kafka.bootstrap("SASL"),
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "SCRAM-SHA-256",
-        "sasl.username": user,
-        "sasl.password": "a long password",
-        "auto.offset.reset": "earliest",
-        "log_level": 0,
-    }
-    for group, allowed in ((user, True), (f"{user}-2", True), (f"{user}2", False)):
-        consumer = Consumer(settings | {"group.id": group})
-        consumer.subscribe([queue])
-        message = consumer.poll(20)
-        consumer.close()
-        if allowed:
-            assert message.value() == b"for him"
-        else:
-            assert message.error().name() == "GROUP_AUTHORIZATION_FAILED"
-
-
-def test_rights_that_are_taken_stop_a_reader_that_is_connected(
-    kafka: Kafka, broker: Broker, call: Call, make: Make, queue: str
-) -> None:
-    """After `disallow` has returned, no event passes that was written after it, over the open connection either."""
-    user = fresh("copy")
-    call(write_all, broker, queue, [record(b"before")])
-    admit(broker, call, user, Rights(read=(queue,), group=user))
-    his = make(access(kafka, user, "a long password"))
-
-    async def revoke_under_way() -> None:
-        source = await his.read(queue, {0: 0}, None)
-        assert [r.value for r in await source.next_records()] == [b"before"]
-        await broker.disallow(user)
-        await write_all(broker, queue, [record(b"after")])
-        with pytest.raises(BackendFailed, match="does not allow"):
-            while True:
-                assert b"after" not in [r.value for r in await source.next_records()]
-
-    call(revoke_under_way)
-
-
-def test_a_credential_that_is_gone_or_replaced_opens_nothing(
-    kafka: Kafka, broker: Broker, call: Call, make: Make, queue: str
-) -> None:
-    user = fresh("copy")
-    admit(broker, call, user, Rights(read=(queue,), group=user))
-    call(read_all, make(access(kafka, user, "a long password")), queue)
-    call(broker.set_credential, user, "another long password")
-    call(read_all, make(access(kafka, user, "another long password")), queue)
-    with pytest.raises(LoginRefused, match="refused the login"):
-        call(read_all, make(access(kafka, user, "a long password")), queue)
-    call(broker.delete_credential, user)
-    with pytest.raises(LoginRefused):
-        call(read_all, make(access(kafka, user, "another long password")), queue)
+# trouble
 
 
 def test_a_mechanism_that_is_not_offered_is_named(kafka: Kafka, call: Call, make: Make) -> None:
@@ -270,9 +187,6 @@ def test_a_mechanism_that_is_not_offered_is_named(kafka: Kafka, call: Call, make
         broker = make(Access(servers, "sasl_plaintext", mechanism, ADMIN, PASSWORD))
         with pytest.raises(LoginRefused, match=f"does not offer {mechanism}"):
             call(broker.list_queues)
-
-
-# trouble
 
 
 def test_a_broker_that_is_down_is_named_at_once_and_found_again(

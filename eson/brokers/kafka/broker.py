@@ -59,27 +59,23 @@ class KafkaBroker:
         self._client_security = client_security or access.security
         self._client_trust = access.trust if client_trust is None else client_trust
         self._reactor = reactor
-        self._timeout = timeout
         self._now = now
         self._sources: WeakSet[KafkaSource] = WeakSet()
         self._sinks: WeakSet[KafkaSink] = WeakSet()
         self._checking: Deferred[None] | None = None
-        self._reach(access)
-
-    def _reach(self, access: Access) -> None:
         self._access = access
         # writes do not wait behind administration, which Kafka answers in order and slowly
-        self._admin = Cluster(self._reactor, self.name, access, self._timeout)
-        self._data = Cluster(self._reactor, self.name, access, self._timeout)
+        self._admin = Cluster(reactor, name, access, timeout)
+        self._data = Cluster(reactor, name, access, timeout)
         self._topics = Topics(self._admin)
         self._positions = Positions(self._admin)
         self._users = Users(self._admin)
 
     def set_access(self, access: Access) -> None:
-        """From now on the broker is reached so: an embedded one came up again, elsewhere."""
-        self._admin.close()
-        self._data.close()
-        self._reach(access)
+        """From now on the broker is reached so: an embedded one came up again, elsewhere.  Reads and writes go on."""
+        self._access = access
+        self._admin.set_access(access)
+        self._data.set_access(access)
 
     # what clients are told
 

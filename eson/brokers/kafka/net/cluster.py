@@ -53,13 +53,17 @@ class Cluster:
         self.name = name
         self.timeout = timeout
         self._reactor = reactor
-        self._bootstrap = access.servers
-        self._opener = Opener(reactor, name, access)
         self._view = _View()
         self._open: dict[Server, KafkaConnection] = {}
         self._opening: dict[Server, list[Deferred[KafkaConnection]]] = {}
-        self._coordinators: dict[str, int] = {}
-        self._stopped = False
+        self.set_access(access)
+
+    def set_access(self, access: Access) -> None:
+        """From now on the broker is reached so; who has something under way notices an ended connection."""
+        self.close()
+        self._bootstrap = access.servers
+        self._opener = Opener(self._reactor, self.name, access)
+        self._view = _View()
 
     async def within(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """What `work` gives, or `Unreachable` after `timeout`."""
