@@ -27,18 +27,36 @@ def batch(
     """A writable batch whose records are `payload`, whatever that is: the log never opens it."""
     latest = timestamp if max_timestamp is None else max_timestamp
     rest = struct.pack(
-        ">hiqqqhii", attributes, count - 1 if delta is None else delta, timestamp, latest, producer_id, epoch, sequence, count
+        ">hiqqqhii",
+        attributes,
+        count - 1 if delta is None else delta,
+        timestamp,
+        latest,
+        producer_id,
+        epoch,
+        sequence,
+        count,
     )
     checked = rest + payload
     crc = value(checked) if crc is None else crc
-    return memoryview(bytearray(struct.pack(">qiibI", base_offset, 9 + len(checked), -1, magic, crc) + checked))
+    return memoryview(
+        bytearray(struct.pack(">qiibI", base_offset, 9 + len(checked), -1, magic, crc) + checked)
+    )
 
 
 def records(*stamped: tuple[int, bytes]) -> bytes:
     """Uncompressed records: (timestamp delta, value) of each."""
     out = b""
     for number, (delta, content) in enumerate(stamped):
-        body = b"\0" + _varint(delta) + _varint(number) + _varint(-1) + _varint(len(content)) + content + _varint(0)
+        body = (
+            b"\0"
+            + _varint(delta)
+            + _varint(number)
+            + _varint(-1)
+            + _varint(len(content))
+            + content
+            + _varint(0)
+        )
         out += _varint(len(body)) + body
     return out
 

@@ -112,7 +112,13 @@ def _survived(file: MemoryFile, random: Random | None) -> bytes:
     if random is None:
         return file.synced
     # the length may or may not have been recorded; each unsynced page may or may not have been written
-    length = random.choice((len(file.synced), len(file.now), random.randint(len(file.synced), max(len(file.synced), len(file.now)))))
+    length = random.choice(
+        (
+            len(file.synced),
+            len(file.now),
+            random.randint(len(file.synced), max(len(file.synced), len(file.now))),
+        )
+    )
     disk = bytearray(file.synced[:length].ljust(length, b"\0"))
     for start in range(0, length, PAGE):
         page = slice(max(start, len(file.synced)), min(start + PAGE, length))

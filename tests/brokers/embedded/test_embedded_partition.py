@@ -120,7 +120,9 @@ def test_many_appends_of_one_round_cost_one_sync(disk: Disk) -> None:
         ({"payload": b"x" * 2_000_000}, BatchTooLarge),
     ],
 )
-def test_a_batch_that_breaks_a_rule_is_refused(disk: Disk, fields: dict[str, Any], error: type[Exception]) -> None:
+def test_a_batch_that_breaks_a_rule_is_refused(
+    disk: Disk, fields: dict[str, Any], error: type[Exception]
+) -> None:
     with pytest.raises(error):
         disk.partition.append(batch(**fields))
     assert disk.append() == 0
@@ -251,7 +253,9 @@ def test_any_cut_of_the_tail_keeps_a_prefix_of_whole_batches(data: st.DataObject
 def test_a_full_disk_refuses_and_goes_on_when_there_is_room_again(disk: Disk) -> None:
     disk.append(1, b"before", producer_id=7, epoch=0, sequence=0)
     disk.files.space = 30
-    waiting = [disk.partition.append(batch(1, b"lost", producer_id=7, epoch=0, sequence=n)) for n in (1, 2, 3)]
+    waiting = [
+        disk.partition.append(batch(1, b"lost", producer_id=7, epoch=0, sequence=n)) for n in (1, 2, 3)
+    ]
     disk.committer.flush()
     for one in waiting:
         with pytest.raises(StorageFailed):

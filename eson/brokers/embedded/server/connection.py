@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -97,6 +97,8 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         peer, host = self.transport.getPeer(), self.transport.getHost()
         self.client = Client(peer.host, self._advertise or (host.host, host.port))
+        if ITCPTransport.providedBy(self.transport):  # else a pipelined answer waits 40 ms for the client's ACK
+            self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         seconds = self._caps.login_seconds if self._login else self._caps.idle_seconds
         self._timeout = self.broker.reactor.callLater(seconds, self._timed_out)
@@ -213,7 +215,7 @@ class Connection(Protocol):
         if header.api_key != PRODUCE and len(frame) > self._caps.others:
             raise MalformedMessage(f"a frame of {len(frame)} octets for API {header.api_key}")
         self.client.client_id = header.client_id
-        self._perform(api, decode_request(frame), len(frame))
+        self._perform(api, decode_request(frame, trailing=True), len(frame))
 
     def _perform(self, api: Api, request: Request, octets: int) -> None:
         slot = self._new_slot(octets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from eson.brokers.embedded.log.validation import StorageFailed
 from eson.brokers.embedded.server.catalogue import Topic
@@ -129,10 +130,13 @@ def _positions(
             if found is None or not broker.may(client, DESCRIBE, name):
                 continue
             partitions = [_position(partition, i, at, 0) for (owner, i), at in known.items() if owner == name]
-            answers.append(topic(name=name, topic_id=found.id, partitions=partitions))
+            answers.append(topic(name=name, partitions=partitions))
+            _set_id(answers[-1], found.id, version)
         return answers
     for wanted in asked.topics:
-        found_or_code = broker.find(client, DESCRIBE, wanted.name, wanted.topic_id, version >= BY_ID_FROM)
+        found_or_code = broker.find(
+            client, DESCRIBE, wanted.name, _id_of(wanted, version), version >= BY_ID_FROM
+        )
         if isinstance(found_or_code, ErrorCode):
             # by name Kafka does not say whether the topic exists: a position is missing, or it is not
             named = found_or_code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -143,8 +147,19 @@ def _positions(
             _position(partition, i, None if code else known.get((name, i)), code)
             for i in wanted.partition_indexes or ()
         ]
-        answers.append(topic(name=wanted.name, topic_id=wanted.topic_id, partitions=partitions))
+        answers.append(topic(name=wanted.name, partitions=partitions))
+        _set_id(answers[-1], _id_of(wanted, version), version)
     return answers
+
+
+def _id_of(asked: Any, version: int) -> UUID | None:
+    """The topic's id in a request; the shape before version 8 has no such field."""
+    return asked.topic_id if version >= BY_ID_FROM else None
+
+
+def _set_id(answer: Any, topic_id: UUID | None, version: int) -> None:
+    if version >= BY_ID_FROM:
+        answer.topic_id = topic_id
 
 
 def _position(partition: Any, index: int, at: Position | None, code: int) -> Any:

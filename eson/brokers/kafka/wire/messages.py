@@ -125,10 +125,13 @@ def decode_request_header(frame: memoryview) -> RequestHeader:
     return RequestHeader(api_key, version, correlation_id, client_id, pos)
 
 
-def decode_request(frame: memoryview) -> Request:
-    """The request in `frame` (without its length).  Raises `MalformedMessage`, `UnsupportedVersion`."""
+def decode_request(frame: memoryview, trailing: bool = False) -> Request:
+    """The request in `frame` (without its length).  Raises `MalformedMessage`, `UnsupportedVersion`.
+
+    `trailing`: whether octets behind it are ignored, as Kafka's own brokers do.
+    """
     header = decode_request_header(frame)
-    body = decode_body(request_class(header.api_key), header.version, frame, header.body_at)
+    body = decode_body(request_class(header.api_key), header.version, frame, header.body_at, trailing)
     return Request(header.api_key, header.version, header.correlation_id, header.client_id, body)
 
 

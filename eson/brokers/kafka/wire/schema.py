@@ -188,15 +188,20 @@ def _encoder(message: Any, version: int) -> Callable[[Any, _Cuts], None]:
     return encode
 
 
-def decode_body(message: Any, version: int, data: memoryview, start: int = 0) -> Any:
-    """The object of class `message` that `data` holds from `start` to its end.  Raises `MalformedMessage`."""
+def decode_body(
+    message: Any, version: int, data: memoryview, start: int = 0, trailing: bool = False
+) -> Any:
+    """The object of class `message` that `data` holds from `start` to its end.  Raises `MalformedMessage`.
+
+    With `trailing` there may be octets behind it, which Kafka's own brokers ignore (librdkafka 2 sends some).
+    """
     if not 0 <= version <= message.max_version:
         raise MalformedMessage(f"{message.name} has no version {version}")
     try:
         decoded, end = _decoder(message, version)(data, start)
     except DECODING_ERRORS as error:
         raise MalformedMessage(f"{message.name} v{version}: {error}") from error
-    if end != len(data):
+    if end != len(data) and not (trailing and end < len(data)):
         what = (
             f"{len(data) - end} octets too many" if end < len(data) else f"{end - len(data)} octets missing"
         )
