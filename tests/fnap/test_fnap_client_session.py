@@ -287,6 +287,15 @@ def test_reading_and_following() -> None:
     events = peer.says(b"451 lost\r\n")
     assert events[0] == e.Answered(e.Reply(451, "lost"), had_body=True)
     assert broken(events)
+    early = logged_in()
+    early.session.command(c.Read("a.b", follow=True), stream=True)
+    assert early.session.stop_follow() == b"NOOP\r\n"
+    events = early.says(b"550 No such flow: a.b\r\n")
+    assert events[0] == e.Answered(e.Reply(550, "No such flow: a.b"))
+    assert broken(events)
+    bounded = logged_in()
+    bounded.session.command(READ, stream=True)
+    assert bounded.session.stop_follow() == b""
 
 
 def test_writing() -> None:

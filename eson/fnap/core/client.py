@@ -73,7 +73,7 @@ class ClientSession:
         self._body_size = self._body_count = 0
         self._mechanism: ClientMechanism | None = None
         self._responded = False
-        self._streams = self._writes = self._stopping = False
+        self._streams = self._writes = self._follows = self._stopping = False
         self._most_lines: int | None = None
 
     def _move(self, what: I) -> None:
@@ -166,6 +166,7 @@ class ClientSession:
         self._move(I.COMMAND)
         self._body, self._body_size, self._body_count = [], 0, 0
         self._streams, self._writes, self._stopping = stream, isinstance(command, c.Write), False
+        self._follows = isinstance(command, c.Read) and command.follow
         self._most_lines = command.limit if isinstance(command, c.Read) else None
         return self._say(line)
 
@@ -199,7 +200,7 @@ class ClientSession:
 
     def stop_follow(self) -> bytes:
         """Ends a READ … FOLLOW; b"" if there is none."""
-        if self.state not in (S.CMD_PEND, S.IN_BODY) or not self._streams or self._stopping:
+        if self.state not in (S.CMD_PEND, S.IN_BODY) or not self._follows or self._stopping:
             return b""
         self._stopping = True
         return self._say("NOOP")
@@ -343,7 +344,7 @@ class ClientSession:
             if reply.text != reply.text.rstrip(" ") and self.knows_ehlo:
                 return self._odd()
             self._move(I.ANSWERED)
-            return (Answered(Reply(reply.code, stripped)),)
+            return self._ended(Answered(Reply(reply.code, stripped)), whole=False)
         return self._odd()
 
     def _body_line(self, line: bytes) -> Events:
@@ -372,7 +373,10 @@ class ClientSession:
         lines, self._body = tuple(self._body), []
         self._move(I.BODY_ENDED)
         answered = Answered(Reply(reply.code, reply.text.rstrip(" "), lines), had_body=True)
-        if self._stopping and not complete:
+        return self._ended(answered, complete)
+
+    def _ended(self, answered: Answered, whole: bool) -> Events:
+        if self._stopping and not whole:
             # the line that should stop it may be read as a command now: later answers cannot be told apart
             return (answered, *self._broken("ended a READ with an error while it was asked to stop"))
         return (answered,)

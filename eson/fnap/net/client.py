@@ -107,6 +107,7 @@ class Session:
         self._turn = DeferredLock()
         self.timeout = COMMAND_TIMEOUT
         """Seconds within which a command must be answered; else the session ends."""
+        self._stop: Any = None
 
     # what is known
 
@@ -228,32 +229,44 @@ class Session:
         async with self._turn:
             connection.check()
             octets = self._core.command(command, stream=True)
-            seconds: float | None = self.timeout
-            with connection.deadline(None):
-                connection.send(octets)
-                count = 0
-                while True:
-                    with connection.deadline(seconds):
-                        event = await connection.next_event()
-                    if isinstance(event, Lines):
-                        count += len(event.lines)
-                        taken = on_lines(event.lines)
-                        if taken is not None:
-                            await taken
-                    elif isinstance(event, e.BodyBegan):
-                        seconds = None if command.follow else self.timeout
-                    elif isinstance(event, e.Answered):
-                        _good(event)
-                        if not event.had_body:
-                            raise connection.odd()
-                        return count
-                    else:
-                        raise connection.odd()
+            try:
+                with connection.deadline(None):
+                    connection.send(octets)
+                    return await self._read(command, on_lines)
+            finally:
+                stop, self._stop = self._stop, None
+                if stop is not None and stop.active():
+                    stop.cancel()
+
+    async def _read(self, command: c.Read, on_lines: OnLines) -> int:
+        connection = self._connection
+        seconds: float | None = self.timeout
+        count = 0
+        while True:
+            with connection.deadline(seconds):
+                event = await connection.next_event()
+            if isinstance(event, Lines):
+                count += len(event.lines)
+                taken = on_lines(event.lines)
+                if taken is not None:
+                    await taken
+            elif isinstance(event, e.BodyBegan):
+                seconds = None if command.follow else self.timeout
+            elif isinstance(event, e.Answered):
+                _good(event)
+                if not event.had_body:
+                    raise connection.odd()
+                return count
+            else:
+                raise connection.odd()
 
     def stop_follow(self) -> None:
         """Asks the server to end a READ … FOLLOW: `read` then returns.  Without one it does nothing."""
-        if self.alive:
-            self._connection.send(self._core.stop_follow())
+        octets = self._core.stop_follow() if self.alive else b""
+        if octets:
+            self._connection.send(octets)
+            late = Unreachable("The server did not end the READ in time")
+            self._stop = self._connection.reactor.callLater(self.timeout, self._connection.fail, late)
 
     async def write(self, flow: str, events: EventSource) -> int:
         """Writes events (CloudEvents as mappings, or as JSON octets) and waits until all are synced; how many.

@@ -102,7 +102,6 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._open = False
         self._end(_why(reason, self.core.state in (S.IDLE, S.HANDSHAKE)))
-        self.resumeProducing()
         if self._gone is not None:
             self._gone.callback(None)
 
@@ -165,8 +164,11 @@ class Connection(Protocol):
         """The next event.  Raises what ended the session."""
         while not self._events:
             self.check()
-            self._waiting = Deferred()
-            await self._waiting
+            waiting = self._waiting = Deferred()
+            try:
+                await waiting
+            finally:
+                self._waiting = None
         event = self._events.popleft()
         if isinstance(event, Lines):
             self._held -= sum(map(len, event.lines))
@@ -206,7 +208,10 @@ class Connection(Protocol):
 
     async def drained(self) -> None:
         if self._drained is not None:
-            await self._drained
+            try:
+                await self._drained
+            finally:
+                self._drained = None
         self.check()
 
     def pauseProducing(self) -> None:
@@ -264,6 +269,7 @@ class Connection(Protocol):
         self.core.close()
         self._lines.clear()
         self._wake()
+        self.resumeProducing()
 
     async def close(self) -> None:
         """Ends an orderly session and waits until the connection is gone."""

@@ -43,11 +43,13 @@ class PlainServer:
 
 
 class PlainClient:
-    """Sends everything in the initial response."""
+    """Sends everything in the initial response.  Raises `ValueError` for a NUL, which PLAIN cannot carry."""
 
     name = "PLAIN"
 
     def __init__(self, username: str, password: str, authorisation: str = "") -> None:
+        if "\0" in authorisation + username + password:
+            raise ValueError("holds a NUL")
         self._message = b"\0".join(part.encode() for part in (authorisation, username, password))
 
     def initial(self) -> bytes | None:
