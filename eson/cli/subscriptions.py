@@ -34,7 +34,8 @@ def subscribe(console: Console, flow: str, local: str | None, start: str | None,
     if made.pending:
         row["state"] = "pending"
         console.tell(
-            "The owner of the flow must approve it: `fnua get subscriptions` shows when that is done"
+            "It waits for the approval of the flow's owner, or for its first events: "
+            "`fnua get subscriptions` shows how it stands"
         )
     console.show_object({key: value for key, value in row.items() if value})
     if made.pending:

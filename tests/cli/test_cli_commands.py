@@ -482,6 +482,26 @@ def test_ctrl_c_ends_with_130(user: User) -> None:
     assert user.types("whoami", failure=Interrupted()).exit_code == 130
 
 
+# Logging in
+
+
+def test_login_asks_tries_and_says_who_one_is(user: User) -> None:
+    """The password is typed, tried, and never printed; without a keyring the user is told where to put it."""
+    answers = {"WHOAMI": body(json.dumps({"principal": "user:eve", "tls": True}))}
+    result = user.types("-o", "json", "login", "-u", "eve", answers=answers, stdin="typed-word\n")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"principal": "user:eve", "tls": True}
+    assert [(one.username, one.password) for one in user.console.asked] == [("eve", "typed-word")]
+    assert "typed-word" not in result.output
+    assert "Logged in" in result.stderr
+
+
+def test_login_with_the_file_s_password_only_tries_it(user: User) -> None:
+    result = user.types("login", answers={"WHOAMI": body("principal=user:test")})
+    assert (result.exit_code, result.stdout) == (0, "principal=user:test\n")
+    assert "is right" in result.stderr
+
+
 # The dialogue
 
 
