@@ -10,6 +10,7 @@ from uuid import UUID
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from eson.brokers.kafka.failures import Answered, LoginRefused, Unreachable, answered
 from eson.brokers.kafka.net.connection import KafkaConnection
@@ -212,7 +213,7 @@ class Cluster:
         return await waiting
 
     def _opened(self, result: Any, server: Server) -> None:
-        if isinstance(result, KafkaConnection):
+        if not isinstance(result, Failure):
             self._open[server] = result
         for waiting in self._opening.pop(server):
             if not waiting.called:
