@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -41,6 +41,13 @@ class Topic:
         return UUID(self.id)
 
 
+def listed(value: Sequence[Any] | None) -> Sequence[Any]:
+    """A list that Kafka's protocol does not let be null.  Raises `Failing`."""
+    if value is None:
+        raise Failing("a broker breaks Kafka's protocol: a list is missing")
+    return value
+
+
 class Cluster:
     """One end's brokers.  Opened by `open`, closed by `close`; every connection belongs to it."""
 
@@ -75,11 +82,14 @@ class Cluster:
             include_topic_authorized_operations=False,
         )
         answer = await self._ask_first(request)
-        self._nodes = {node.node_id: Server(node.host, node.port) for node in answer.brokers}
-        (topic,) = answer.topics
+        self._nodes = {node.node_id: Server(node.host, node.port) for node in listed(answer.brokers)}
+        topics = listed(answer.topics)
+        if len(topics) != 1:
+            raise Failing(f"{self.side} {self.queue}: its cluster answers for {len(topics)} queues")
+        (topic,) = topics
         self._check(topic.error_code, "the queue")
         id = topic.topic_id.hex if topic.topic_id is not None and topic.topic_id.int else ""
-        leaders = {one.partition_index: one.leader_id for one in topic.partitions}
+        leaders = {one.partition_index: one.leader_id for one in listed(topic.partitions)}
         if not leaders:
             raise Unreachable(f"{self.side} {self.queue} has no partition")
         return Topic(self.queue, id, leaders)
@@ -104,7 +114,7 @@ class Cluster:
             raise Unreachable(f"{connection.name} does not tell offsets")
         answer = await connection.ask(request, version)
         found = {}
-        for one in (one for topic in answer.topics for one in topic.partitions):
+        for one in (one for topic in listed(answer.topics) for one in listed(topic.partitions)):
             self._check(one.error_code, f"partition {one.partition_index}")
             found[one.partition_index] = one.offset
         return found
@@ -131,11 +141,11 @@ class Cluster:
         topic = DescribeProducersRequest.TopicRequest(name=self.queue, partition_indexes=list(partitions))
         answer = await connection.ask(DescribeProducersRequest(topics=[topic]))
         found: dict[int, dict[int, Active]] = {}
-        for one in (one for topic in answer.topics for one in topic.partitions):
+        for one in (one for topic in listed(answer.topics) for one in listed(topic.partitions)):
             self._check(one.error_code, f"partition {one.partition_index}; reading it is needed too")
             found[one.partition_index] = {
                 state.producer_id: Active(state.last_sequence, state.producer_epoch)
-                for state in one.active_producers
+                for state in listed(one.active_producers)
                 if state.last_sequence >= 0
             }
         return found
@@ -152,7 +162,7 @@ class Cluster:
         if self._first.version(request.API_KEY, request.max_version) is None:
             return DEFAULT_MAX_BYTES
         answer = await self._first.ask(request)
-        for config in (config for result in answer.results for config in result.configs or ()):
+        for config in (config for result in listed(answer.results) for config in result.configs or ()):
             if config.name == "max.message.bytes" and (config.value or "").isdecimal():
                 return int(config.value)
         return DEFAULT_MAX_BYTES

@@ -10,7 +10,7 @@ from uuid import UUID
 from eson.brokers.kafka.wire.apis import FetchRequest, FetchResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
-from eson.processors.child.cluster import Cluster, Topic
+from eson.processors.child.cluster import Cluster, Topic, listed
 from eson.processors.child.connection import TIMEOUT, Connection
 from eson.processors.child.lanes import Memory, Planned
 from eson.processors.child.planning import Planner
@@ -139,7 +139,7 @@ class Fetcher:
             raise self._cluster.trouble(answer.error_code, "reading")
         planned: list[Planned] = []
         lines: list[bytes] = []
-        for part in (part for topic in answer.responses for part in topic.partitions):
+        for part in (part for topic in listed(answer.responses) for part in listed(topic.partitions)):
             planner = self._planners.get(part.partition_index)
             if planner is None:
                 continue

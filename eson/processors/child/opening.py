@@ -116,13 +116,15 @@ class Opener:
             answer = await connection.ask(ApiVersionsRequest(), 0)
         if answer.error_code:
             raise Failing(f"{connection.name} does not say what it offers: {name_of(answer.error_code)}")
-        connection.versions = {one.api_key: (one.min_version, one.max_version) for one in answer.api_keys}
+        connection.versions = {
+            one.api_key: (one.min_version, one.max_version) for one in answer.api_keys or ()
+        }
 
     async def _login(self, connection: Connection) -> None:
         mechanism = self._mechanism()
         handshake = await connection.ask(SaslHandshakeRequest(mechanism=mechanism.name))
         if handshake.error_code:
-            offered = ", ".join(handshake.mechanisms[:8])
+            offered = ", ".join((handshake.mechanisms or ())[:8])
             raise LoginRefused(
                 f"{connection.name} does not offer {mechanism.name}, it offers {offered[:100]}"
             )

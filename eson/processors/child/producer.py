@@ -15,7 +15,7 @@ from eson.brokers.kafka.wire.apis import ProduceRequest, ProduceResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import decode_response
 from eson.brokers.kafka.wire.produce import ProduceCodec
-from eson.processors.child.cluster import Cluster, Topic
+from eson.processors.child.cluster import Cluster, Topic, listed
 from eson.processors.child.connection import Connection
 from eson.processors.child.lanes import Planned
 from eson.processors.child.trouble import Failing, Stopped, Trouble, Unreachable
@@ -118,7 +118,9 @@ class Producer:
     def _unusual(self, batches: list[Planned], frame: memoryview) -> dict[int, int]:
         """Partition → base offset of what was appended; the first refusal ends the session."""
         answer = decode_response(ProduceResponse, self._version, frame)
-        results = {one.index: one for topic in answer.responses for one in topic.partition_responses}
+        results = {
+            one.index: one for topic in listed(answer.responses) for one in listed(topic.partition_responses)
+        }
         found: dict[int, int] = {}
         for batch in batches:
             result = results.get(batch.lane.partition)

@@ -9,7 +9,7 @@ from eson.brokers.kafka.wire.apis import FetchResponse
 from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, magic_of, parse_header, split_entries
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
-from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic
+from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic, listed
 from eson.processors.child.connection import Connection
 from eson.processors.child.fetcher import LARGEST_BATCH, fetch_request, fetch_version
 from eson.processors.child.trouble import Stopped
@@ -59,7 +59,7 @@ async def _scan(
 ) -> tuple[int | None, int]:
     answer = await _fetch(topic, connection, lane.destination_partition, at)
     newest, following = None, at
-    for part in (part for one in answer.responses for part in one.partitions):
+    for part in (part for one in listed(answer.responses) for part in listed(one.partitions)):
         if part.error_code and part.error_code != ErrorCode.OFFSET_OUT_OF_RANGE:
             raise cluster.trouble(part.error_code, f"partition {part.partition_index}")
         for batch in split_entries(part.records or memoryview(b"")):
