@@ -232,9 +232,12 @@ def test_a_flow_may_have_the_name_of_a_host(served: Served) -> None:
 def test_a_server_given_by_address_gets_a_name(served: Served) -> None:
     served.authority.put_flow(flow(servers=(Server("192.0.2.7", 9092), Server("2001:db8::7", 9092))))
     data = served.data("_queue._flow._tcp.time.flows.unix.ar", "SRV")
-    assert data == ["30 30 9092 ip-192-0-2-7.unix.ar.", "30 30 9092 ip-2001-db8--7.unix.ar."]
+    assert data == [
+        "30 30 9092 ip-192-0-2-7.unix.ar.",
+        "30 30 9092 ip-2001-0db8-0000-0000-0000-0000-0000-0007.unix.ar.",
+    ]
     assert served.data("ip-192-0-2-7.unix.ar", "A") == ["192.0.2.7"]
-    assert served.data("ip-2001-db8--7.unix.ar", "AAAA") == ["2001:db8::7"]
+    assert served.data("ip-2001-0db8-0000-0000-0000-0000-0000-0007.unix.ar", "AAAA") == ["2001:db8::7"]
 
 
 def test_the_apex_has_name_servers_and_soa(served: Served) -> None:
@@ -336,6 +339,25 @@ def test_times_to_live_are_those_of_the_configuration() -> None:
     assert served.ttl("time.flows.unix.ar", "PTR") == 7
     assert served.ttl("ksdj898.time.flows.unix.ar", "PTR") == 3
     assert served.reply("nothing.flows.unix.ar", "PTR").authority[0].ttl == 5
+
+
+def test_a_change_touches_few_names_however_many_flows_there_are() -> None:
+    """What is rendered anew does not grow: a thousand more flows, the same few names."""
+    touched = []
+    for count in (10, 1010):
+        authority = Authority(replace(SETTINGS, catalogue=5), lambda: 1000.0)
+        for number in range(count):
+            authority.put_flow(flow(f"f{number:05}.flows.unix.ar"))
+        authority.zone("unix.ar").serial()
+        changed: list[bytes | None] = []
+        authority.watch(changed.append)
+        authority.put_flow(flow("z.flows.unix.ar"))
+        authority.put_flow(flow("z.flows.unix.ar", queue="other"))
+        authority.remove_flow("z.flows.unix.ar")
+        touched.append(changed)
+    assert touched[0] == touched[1]
+    assert None not in touched[0]
+    assert len(touched[0]) <= 8
 
 
 NAMESPACES = ["flows.unix.ar", "x.flows.unix.ar", "y.x.flows.unix.ar", "unix.ar"]

@@ -254,6 +254,33 @@ def test_aliases_are_followed_and_told(network: Network) -> None:
     )
 
 
+@pytest.mark.parametrize(("lame", "expected"), [(Kind.AAAA, "192.0.2.9"), (Kind.A, "2001:db8::9")])
+def test_one_family_of_addresses_is_enough(network: Network, lame: Kind, expected: str) -> None:
+    """Some servers answer nothing to AAAA; the other family is asked meanwhile, not after."""
+
+    def answer(query: bytes) -> list[bytes]:
+        kind = dns.message.from_wire(query).question[0].rdtype
+        data = "A 192.0.2.9" if kind == Kind.A else "AAAA 2001:db8::9"
+        return [] if kind == lame else [reply(query, f"kf1.unix.ar {data}")]
+
+    network.udp[FIRST] = answer
+    assert network.run(resolver(network).addresses("kf1.unix.ar")) == HostAddresses((expected,))
+    assert network.took < 6.5
+    network.udp[FIRST] = silent
+    with pytest.raises(LookupFailed):
+        network.run(resolver(network).addresses("kf1.unix.ar"))
+
+
+def test_a_family_that_fails_where_the_other_has_nothing_is_a_failure(network: Network) -> None:
+    network.udp[FIRST] = lambda query: (
+        [] if dns.message.from_wire(query).question[0].rdtype == Kind.A else [reply(query)]
+    )
+    with pytest.raises(LookupFailed):
+        network.run(resolver(network).addresses("kf1.unix.ar"))
+    network.udp[FIRST] = honest()
+    assert network.run(resolver(network).addresses("kf1.unix.ar")) == HostAddresses(())
+
+
 def test_an_alias_out_of_what_a_server_knows_is_asked_for_where_it_belongs(network: Network) -> None:
     network.udp[FIRST] = honest(f"{NAME} CNAME {NAME.replace('unix', 'emiliano')}.")
     network.udp[SECOND] = honest(f"{NAME.replace('unix', 'emiliano')} SRV {SRV}")
@@ -392,11 +419,14 @@ def test_a_name_server_may_be_given_by_name(network: Network) -> None:
     assert "no address" in failure(network, resolver(network, Server("ns2.unix.ar", 53)))
 
 
-def test_a_look_up_that_is_given_up_leaves_nothing_open(network: Network) -> None:
+@pytest.mark.parametrize(("question", "expected"), [("services", 1), ("addresses", 2)])
+def test_a_look_up_that_is_given_up_leaves_nothing_open(
+    network: Network, question: str, expected: int
+) -> None:
     network.udp[FIRST] = silent
-    waiting = Deferred.fromCoroutine(resolver(network).services(NAME))
+    waiting = Deferred.fromCoroutine(getattr(resolver(network), question)(NAME))
     network.advance(0.5)
-    assert network.sockets == 1
+    assert network.sockets == expected
     waiting.cancel()
     with pytest.raises(CancelledError):
         raise_failure(waiting)

@@ -235,8 +235,8 @@ class Authority:
         zone = self.find(encode_name(names.flow))
         if zone is None:
             return server
-        label = "ip-" + str(address).replace(".", "-").replace(":", "-").strip("-")
-        host = f"{label}.{zone.name}"
+        label = address.exploded.replace(".", "-").replace(":", "-")
+        host = f"ip-{label}.{zone.name}"
         self._write_host(zone, host, [str(address)])
         return Server(host, server.port)
 

@@ -69,7 +69,9 @@ def parent_of(wire: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def srv_rdata(priority: int, weight: int, port: int, target: str) -> bytes:
-    """RFC 2782; the target is never compressed."""
+    """RFC 2782; the target is never compressed.  Raises `ValueError`."""
+    if not target or not 0 <= port <= 65535:
+        raise ValueError(f"{target[:64]}:{port} is no server")
     return struct.pack("!HHH", priority, weight, port) + encode_name(target)
 
 

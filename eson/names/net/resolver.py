@@ -16,6 +16,7 @@ import dns.resolver
 from dns.rdtypes.IN.SRV import SRV
 from dns.rdtypes.txtbase import TXTBase
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred, DeferredList
 
 from eson.model.names import is_at_or_below
 from eson.model.servers import Server
@@ -77,13 +78,15 @@ class Resolver:
         return tuple(tuple(text.decode("utf-8", "replace") for text in one.strings) for one in records)
 
     async def addresses(self, host: str) -> HostAddresses:
-        found: list[str] = []
-        aliased = False
-        for kind in (Kind.AAAA, Kind.A):
-            reply = await self._ask(host, kind)
-            aliased = aliased or bool(reply.followed)
-            found += [record.address for record in reply.records]  # type: ignore[attr-defined]
-        return HostAddresses(tuple(found), aliased)
+        """Both families are asked at once; if one fails, the other's addresses do."""
+        asked = [Deferred.fromCoroutine(self._ask(host, kind)) for kind in (Kind.AAAA, Kind.A)]
+        outcomes: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
+        replies: list[Reply] = [result for succeeded, result in outcomes if succeeded]
+        found = [record.address for reply in replies for record in reply.records]  # type: ignore[attr-defined]
+        failures = [result.value for succeeded, result in outcomes if not succeeded]
+        if failures and not found:
+            raise failures[0]
+        return HostAddresses(tuple(found), any(reply.followed for reply in replies))
 
     async def _ask(self, name: str, kind: Kind) -> Reply:
         """The reply for a name, aliases followed.  Raises `LookupFailed`."""
