@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.logger import Logger
@@ -26,7 +27,7 @@ async def check_revocation(cluster: Cluster, issues_credentials: bool, log: Logg
             )
 
 
-def warnings(settings: dict[str, str]) -> list[str]:
+def warnings(settings: Mapping[str, str | None]) -> list[str]:
     """What an operator should know, a line each.  A listener's own value counts where it has one."""
     found = []
     if not settings.get(AUTHORIZER):
@@ -48,7 +49,7 @@ def warnings(settings: dict[str, str]) -> list[str]:
     return found
 
 
-async def _settings(cluster: Cluster, node: int) -> dict[str, str]:
+async def _settings(cluster: Cluster, node: int) -> dict[str, str | None]:
     resource = DescribeConfigsRequest.DescribeConfigsResource
     asked = resource(resource_type=_BROKER_RESOURCE, resource_name=str(node), configuration_keys=None)
     response: Any = await cluster.to_node(

@@ -64,7 +64,7 @@ class KafkaSink:
             if self._ended is not None:
                 raise self._ended
             await self._send(self._placed(records))
-        except (Unreachable, Answered) as error:
+        except BackendFailed as error:
             self._ended = error
             raise
         finally:

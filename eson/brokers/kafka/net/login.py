@@ -10,6 +10,7 @@ from eson.brokers.port import Access
 from eson.identity.mechanisms import ClientMechanism, MechanismError
 from eson.identity.mechanisms.plain import PlainClient
 from eson.identity.mechanisms.scram import ScramClient
+from eson.identity.verifier import MIN_ITERATIONS
 
 MAX_ITERATIONS = 100_000
 """Kafka stores at most 16,384; a server that asks for more would keep us computing."""
@@ -37,8 +38,8 @@ class ScramSha512Client:
                 self._scram.process_server_final_message(challenge)
                 return b""
             asked = _ITERATIONS.search(challenge)
-            if asked is None or int(asked[1]) > MAX_ITERATIONS:
-                raise ValueError("the server asks for too many iterations")
+            if asked is None or not MIN_ITERATIONS <= int(asked[1]) <= MAX_ITERATIONS:
+                raise ValueError("the server asks for too few or too many iterations")
             self._scram.process_server_first_message(challenge)
             message: bytes = self._scram.final_message()
             return message
