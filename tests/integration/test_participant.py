@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import urllib.request
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from servers.participant import BIN, Participant, Wire, eventually
+
+from eson.identity.certificates import make_ca, make_certificate
 
 SESSION = """\
 S: 220 fnaa.unix.ar FNAA
@@ -154,6 +157,104 @@ def test_accounts_change_while_it_runs(unix: Participant) -> None:
     assert locked.returncode == 0
     with pytest.raises(AssertionError, match="535 Authentication failed"):
         Wire(unix.address("fnap")).login("ana", "two")
+
+
+def test_a_subscription_goes_on_after_a_kill(unix: Participant) -> None:
+    flow, local = "time.flows.unix.ar", "copy-of-time.flows.unix.ar"
+    with Wire(unix.start().address("fnap")).login() as wire:
+        assert wire.reply(f"CREATE FLOW {flow}") == [f"220 OK {flow}"]
+        assert wire.reply(f"SUBSCRIBE {flow} LOCAL {local}")[-1] == "220 OK"
+        write(wire, flow, 1)
+    unix.kill()
+    unix.no_orphans(2.0)
+    with Wire(unix.start().address("fnap")).login() as wire:
+        write(wire, flow, 2)
+        wire.send(f"READ {local} FROM BEGINNING FOLLOW")
+        assert wire.line() == "220 DATA\r\n"
+        assert [json.loads(wire.line())["data"] for _ in range(2)] == [1, 2]
+        wire.send("")
+        assert wire.line() == "220 OK\r\n"
+
+
+def write(wire: Wire, flow: str, number: int) -> None:
+    wire.send(f"WRITE {flow}")
+    assert wire.line().startswith("354 ")
+    event = {"specversion": "1.0", "id": str(number), "source": "/test", "type": "test", "data": number}
+    wire.send(json.dumps(event), ".")
+    assert wire.line() == "220 OK 1\r\n"
+
+
+def test_it_may_be_told_to_end_before_it_is_ready(unix: Participant) -> None:
+    unix.start(wait=False)
+    eventually(lambda: (unix.state / "agent.lock").exists(), 30, unix.log)
+    eventually(unix.children, 30, unix.log)
+    unix.signal(signal.SIGTERM)
+    assert unix.wait() == -signal.SIGTERM
+    unix.no_orphans()
+    assert unix.listeners() == {}
+
+
+def test_listeners_that_are_off_are_told_as_null(unix: Participant) -> None:
+    unix.settings["fnap"]["listen_tls"] = None
+    unix.settings["names"]["listen"] = None
+    unix.settings["web"]["metrics"] = None
+    told = unix.start().listeners()
+    assert [told[kind] for kind in ("fnaps", "names", "metrics")] == [None, None, None]
+    with Wire(unix.address("fnap")).login() as wire:
+        assert wire.reply("CREATE FLOW time.flows.unix.ar") == ["220 OK time.flows.unix.ar"]
+    unix.stop()
+
+
+def presented(address: tuple[str, int]) -> bytes:
+    """The certificate that a client sees, DER."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(address, 10) as connection,
+        context.wrap_socket(connection, server_hostname="fnaa.unix.ar") as tls,
+    ):
+        found = tls.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def test_a_new_certificate_is_shown_after_sighup_and_sessions_go_on(unix: Participant) -> None:
+    ca = make_ca()
+    certificate, key = unix.directory / "agent.pem", unix.directory / "agent.key"
+
+    def renew() -> None:
+        made = make_certificate(ca, ["fnaa.unix.ar"])
+        certificate.write_text(made.certificate)
+        key.write_text(made.key)
+        key.chmod(0o600)
+
+    renew()
+    unix.settings["fnap"] |= {"certificate": "agent.pem", "key": "agent.key"}
+    unix.start()
+    before = presented(unix.address("fnaps"))
+    with Wire(unix.address("fnap")).login() as wire:
+        renew()
+        unix.signal(signal.SIGHUP)
+        eventually(lambda: presented(unix.address("fnaps")) != before, 10, unix.log)
+        assert wire.reply("NOOP") == ["220 OK"]
+    unix.stop()
+
+
+def test_one_who_guesses_is_put_off_and_others_are_not(unix: Participant) -> None:
+    unix.settings["limits"] = {"connections": {"per_address": 1000}}
+    unix.start()
+    replies: list[str] = []
+    for _ in range(15):
+        with Wire(unix.address("fnap")) as wire:
+            wire.line()
+            replies += wire.reply("AUTHENTICATE PLAIN AGdob3N0AGd1ZXNz")
+    assert replies[:10] == ["535 Authentication failed"] * 10
+    assert {reply[:4] for reply in replies[10:]} == {"454 "}
+    address = ("127.0.0.2", 0)
+    with socket.create_connection(unix.address("fnap"), 10, source_address=address) as other:
+        other.sendall(b"AUTHENTICATE PLAIN AHRlc3QAdGVzdA==\r\n")
+        assert other.recv(1000).startswith(b"220 fnaa.unix.ar FNAA\r\n")
+        assert other.recv(1000) == b"220 Authenticated\r\n"
 
 
 # what goes wrong at start
