@@ -226,6 +226,13 @@ def test_types_that_a_lower_case_letter_could_be_are_not_mixed_up(kind: int, res
         )
 
 
+def test_every_type_of_record_is_answered(responder: Responder) -> None:
+    """At a name that has PTR alone; types that are questions of another kind are tested below."""
+    for kind in [*range(12), *range(13, 41), *range(42, 249), 256, 257, 258, 32768, 65280, 65534]:
+        reply = ask(responder, packet(0, kind, None, F))
+        assert (reply.rcode(), reply.answer, len(reply.authority)) == (0, [], 1), kind
+
+
 def test_any_is_answered_with_one_set(responder: Responder) -> None:
     reply = ask(responder, dns.message.make_query(QUEUE, "ANY"))
     assert len(reply.answer) == 1
@@ -313,6 +320,18 @@ def test_a_client_gets_what_it_takes_up_to_our_own_limit() -> None:
     assert "TC" in flags(
         ask(crowded(90), dns.message.make_query(catalogue, "PTR", use_edns=0, payload=65535))
     )
+
+
+def test_what_no_message_can_hold_is_cut_over_tcp_too() -> None:
+    """A broker of two thousand servers: more than 65,535 octets."""
+    authority = Authority(SETTINGS, lambda: 1000.0)
+    authority.put_flow(
+        names(servers=tuple(Server(f"{'k' * 30}{number}.unix.ar", 9092) for number in range(2000)))
+    )
+    responder = Responder(authority)
+    for _ in range(2):
+        reply = ask(responder, dns.message.make_query(QUEUE, "SRV"), stream=True)
+        assert (flags(reply), reply.answer) == ({"QR", "AA", "TC", "RD"}, [])
 
 
 def test_addresses_are_left_out_before_anything_is_cut() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eson.errors import NotHosted
+from eson.errors import NameNotAllowed, NotHosted
 from eson.model.servers import Server
 from eson.names.core.authority import Authority, Settings
 from eson.names.core.records import Agent, Ttl
@@ -194,6 +194,25 @@ def test_no_catalogue_at_all() -> None:
     served = Served(replace(SETTINGS, catalogue=0))
     served.authority.put_flow(flow())
     assert served.data("_flow._tcp.flows.unix.ar", "PTR") == []
+
+
+def test_a_catalogue_ends_where_a_message_does() -> None:
+    served = Served(replace(SETTINGS, catalogue=2000))
+    long = [f"{number:04}{'x' * 59}.{'y' * 63}.flows.unix.ar" for number in range(700)]
+    for name in long:
+        served.authority.put_flow(flow(name))
+    listed = served.data("_flow._tcp.flows.unix.ar", "PTR")
+    assert 350 < len(listed) < 700
+    assert listed == [f"{name}." for name in long[: len(listed)]]
+
+
+def test_a_namespace_too_long_for_its_records_is_refused(served: Served) -> None:
+    name = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 28, "unix.ar"])
+    assert len(name) == 228
+    with pytest.raises(NameNotAllowed):
+        served.authority.put_namespace(name)
+    served.authority.put_namespace(name[1:])
+    assert served.data(f"_flow._tcp.{name[1:]}", "SRV") == ["30 30 61001 fnaa.unix.ar."]
 
 
 def test_the_records_of_the_proof_of_concept_are_there_only_if_asked_for(served: Served) -> None:

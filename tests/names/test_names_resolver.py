@@ -307,6 +307,11 @@ def test_names_below_a_domain_of_resolve_are_asked_at_its_server(network: Networ
         assert network.sent[0][0] == server
 
 
+def test_a_server_may_be_written_in_any_form_of_its_address(network: Network) -> None:
+    network.udp[Server("2001:db8::1", 53)] = honest(f"{NAME} SRV {SRV}")
+    assert network.run(resolver(network, Server("2001:0DB8:0::1", 53)).services(NAME))
+
+
 def test_ids_differ_from_query_to_query(network: Network) -> None:
     network.udp[FIRST] = honest()
     one = resolver(network)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
-from eson.errors import NotHosted
-from eson.model.names import is_at_or_below, is_below
+from eson.errors import NameNotAllowed, NotHosted
+from eson.model.names import MAX_FLOW, is_at_or_below, is_below, shown
 from eson.model.servers import Server
 from eson.names.core.records import (
     Agent,
@@ -92,9 +92,11 @@ class Authority:
         return sorted(self._catalogues)
 
     def put_namespace(self, namespace: str) -> None:
-        """Publishes a namespace, if it is not yet."""
+        """Publishes a namespace, if it is not yet.  Raises `NameNotAllowed` if its records do not fit."""
         if namespace in self._catalogues:
             return
+        if len(namespace) > MAX_FLOW:
+            raise NameNotAllowed(f"{shown(namespace)} has more than {MAX_FLOW} octets")
         self._catalogues[namespace] = []
         if self.find(encode_name(namespace)) is None:
             for zone in list(self._zones.values()):

@@ -13,6 +13,8 @@ from eson.names.port import FlowNames
 
 FLOW_PREFIX = b"\x05_flow\x04_tcp"
 QUEUE_PREFIX = b"\x06_queue"
+CATALOGUE_OCTETS = 60_000
+"""Of a catalogue's records, uncompressed, so that the set fits into a message over TCP (65,535 octets)."""
 PRIORITY = WEIGHT = 30
 """Of all our SRV records, as in the draft: servers of one broker share the load."""
 
@@ -104,8 +106,14 @@ def queue_service(servers: tuple[Server, ...], kind: str, tls: bool, renamed: st
 
 
 def namespace_node(agent: Agent, ttl: int, catalogue: Sequence[str]) -> Node:
-    """What stands at `_flow._tcp.<namespace>`: its agent, and pointers to the flows that it lists."""
+    """What stands at `_flow._tcp.<namespace>`: its agent, and pointers to the flows that it lists, as many as fit."""
     service = agent_service(agent, ttl)
-    if not catalogue:
-        return service
-    return (*service, RRset(PTR, ttl, tuple(encode_name(flow) for flow in catalogue)))
+    targets: list[bytes] = []
+    room = CATALOGUE_OCTETS
+    for flow in catalogue:
+        target = encode_name(flow)
+        room -= len(target) + 12
+        if room < 0:
+            break
+        targets.append(target)
+    return (*service, RRset(PTR, ttl, tuple(targets))) if targets else service

@@ -163,7 +163,8 @@ class Responder:
         if rrset is None:
             return _negative(zone, question, NOERROR)
         sections = self._positive(question, rrset)
-        self._keep(key, sections)
+        if 12 + len(key) + len(sections.tail) + _OPT_SIZE <= STREAM:
+            self._keep(key, sections)
         return sections
 
     def _positive(self, question: Question, rrset: RRset) -> _Sections:

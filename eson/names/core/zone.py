@@ -37,6 +37,7 @@ class Zone:
         self.name = name
         self.origin = encode_name(name)
         self._apex = apex
+        self._rname = encode_name(f"hostmaster.{name}")
         self._now = now
         self._forget = forget
         self._nodes: dict[bytes, Node] = {}
@@ -93,7 +94,7 @@ class Zone:
             apex = self._apex
             rdata = soa_rdata(
                 encode_name(apex.nameservers[0]),
-                encode_name(f"hostmaster.{self.name}"),
+                self._rname,
                 serial,
                 (REFRESH, RETRY, EXPIRE, apex.negative),
             )

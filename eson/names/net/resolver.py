@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any, cast
 
 import dns.exception
@@ -136,7 +137,7 @@ class Resolver:
     async def _address(self, host: str) -> str:
         """The IP address of a name server; where the configuration gives its name, the system is asked."""
         if isIPAddress(host) or isIPv6Address(host):
-            return host
+            return str(ip_address(host))  # as the system writes the sender of a reply
         try:
             return cast("str", await self._reactor.resolve(host))
         except Exception as error:  # whatever the system's resolver raises
