@@ -7,7 +7,7 @@ import sys
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eson.names.core.addresses import AddressPolicy, embedded, is_public
@@ -146,6 +146,7 @@ def test_hosts_of_remotes_and_names_below_domains_of_resolve_are_exempt() -> Non
         assert policy.permits(host, "8.8.8.8")
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_is_judged_alike_in_each_form_that_embeds_it(address: IPv4Address) -> None:
     number = int(address)
@@ -160,6 +161,7 @@ def test_an_ipv4_address_is_judged_alike_in_each_form_that_embeds_it(address: IP
         assert is_public(form) == is_public(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_nothing_that_the_standard_library_calls_not_global_is_public(
     address: IPv4Address | IPv6Address,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dns.message
 import dns.name
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eson.names.core import wire
@@ -14,6 +14,7 @@ LABEL = st.from_regex(r"[a-z0-9_-]{1,12}", fullmatch=True)
 NAME = st.lists(LABEL, min_size=0, max_size=8).map(".".join)
 
 
+@settings(max_examples=50, deadline=None)
 @given(NAME)
 def test_names_have_the_octets_that_dnspython_gives_them(name: str) -> None:
     assert wire.encode_name(name) == dns.name.from_text(name).to_wire()
@@ -58,6 +59,7 @@ def test_addresses_become_one_set_of_each_family() -> None:
     assert wire.address_rrsets([], 60) == ()
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(NAME.filter(bool), min_size=1, max_size=6), NAME.filter(bool), NAME.filter(bool))
 def test_what_is_written_compressed_is_read_back_the_same(targets: list[str], owner: str, qname: str) -> None:
     question = wire.encode_name(qname)

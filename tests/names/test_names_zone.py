@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eson.names.core.wire import NS, SOA, A, RRset, encode_name
@@ -58,6 +58,7 @@ def test_a_name_with_records_and_names_below_it_stays_while_either_is_there() ->
     assert zone.get(upper) is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from("ab"), min_size=1, max_size=4)), max_size=60)
 )
