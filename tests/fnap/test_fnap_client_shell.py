@@ -162,7 +162,8 @@ def test_commands_wait_for_one_another() -> None:
     assert result(one).lines == ("flow=a.b",)
     failed(two, ReplyError, "450 busy")
     assert session.alive
-    failed(do(session.execute("QUIT")), Usage)
+    for line in ("QUIT", c.Quit(), c.Write("a.b"), c.Read("a.b", follow=True), "read a.b follow "):
+        failed(do(session.execute(line)), Usage)
     assert session.alive
 
 

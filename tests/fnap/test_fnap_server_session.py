@@ -19,7 +19,7 @@ from eson.fnap.core import server as s
 from eson.fnap.core.grammar import parse_command
 from eson.fnap.core.lines import LineBuffer, LineFault
 from eson.fnap.core.replies import Description, Listing, Ok, Pending, Subscribed
-from eson.fnap.core.states import CLIENT, SERVER, ServerState, Verdict, diagram, verdict
+from eson.fnap.core.states import CLIENT, SERVER, IllegalMove, ServerState, Verdict, diagram, verdict
 from eson.fnap.core.usage import USAGE
 from eson.identity.mechanisms import AskPassword, AskVerifier
 from eson.identity.mechanisms.anonymous import AnonymousServer
@@ -155,50 +155,97 @@ def test_the_drafts_session_to_the_byte(piece: int) -> None:
     assert agent.closed == "quit"
 
 
-def test_every_pair_of_state_and_command_is_decided() -> None:
-    """Each verb in each state has a verdict, and the session does what the verdict says."""
-    samples = {
-        "EHLO": b"EHLO x", "CAPABILITIES": b"CAPABILITIES", "STARTTLS": b"STARTTLS", "AUTHENTICATE": b"AUTHENTICATE PLAIN",
-        "CREATE": b"CREATE FLOW a.b", "DESCRIBE": b"DESC FLOW a.b", "UPDATE": b"UPDATE FLOW a.b k=v",
-        "DELETE": b"DELETE FLOW a.b FORCE", "GET": b"GET FL", "SUBSCRIBE": b"SUBSCRIBE a.b", "UNSUBSCRIBE": b"UNSUBSCRIBE a.b",
-        "APPROVE": b"APPROVE SUBSCRIBER a.b", "DENY": b"DENY SUBSCRIBER a.b user:x", "REMOVE": b'REMOVE SUBSCRIBER a.b "why"',
-        "PAUSE": b"PAUSE SUBSCRIPTION a.b", "RESUME": b"RESUME SUBSCRIPTION p-abc1234", "STOP": b"STOP SUBSCRIPTION a.b",
-        "NOTIFY": b"NOTIFY a.b ended", "READ": b"READ a.b", "WRITE": b"WRITE a.b", "GRANT": b"GRANT read ON a.b TO anonymous",
-        "REVOKE": b"REVOKE read ON a.b FROM anonymous", "REPLICATE": b"REPLICATE a.b c.d", "COLLECT": b"COLLECT a.b c.d",
-        "DISTRIBUTE": b"DISTRIBUTE a.b c.d", "SIGNAL": b"SIGNAL a.b TO c.d", "FORMAT": b"FORMAT JSON", "WHOAMI": b"WHOAMI",
-        "HELP": b"HELP READ", "NOOP": b"NOOP", "QUIT": b"QUIT",
-    }  # fmt: skip
-    assert set(samples) == set(USAGE)
-    offered_later = {"GRANT", "REVOKE"}
-    for verb, line in samples.items():
-        for state in ServerState:
-            assert isinstance(verdict(state, verb), Verdict)
-        before = shell(login=False)
-        before.said()
-        code = before.feed(line + b"\r\n").said()[:3]
-        if verdict(ServerState.ACCEPTING, verb) is Verdict.LOGIN_FIRST:
-            assert code == b"530", verb
-        else:
-            assert code in (b"220", b"250"), verb
-        after = shell()
-        code = after.feed(line + b"\r\n").said()[:3]
-        if verdict(ServerState.READY, verb) is Verdict.NOT_NOW:
-            assert code == b"503", verb
-        else:
-            expected = (
-                b"502"
-                if verb in offered_later
-                else b"250"
-                if verb == "EHLO"
-                else b"354"
-                if verb == "WRITE"
-                else b"220"
+SAMPLES = {
+    "EHLO": b"EHLO x", "CAPABILITIES": b"CAPABILITIES", "STARTTLS": b"STARTTLS", "AUTHENTICATE": b"AUTHENTICATE PLAIN",
+    "CREATE": b"CREATE FLOW a.b", "DESCRIBE": b"DESC FLOW a.b", "UPDATE": b"UPDATE FLOW a.b k=v",
+    "DELETE": b"DELETE FLOW a.b FORCE", "GET": b"GET FL", "SUBSCRIBE": b"SUBSCRIBE a.b", "UNSUBSCRIBE": b"UNSUBSCRIBE a.b",
+    "APPROVE": b"APPROVE SUBSCRIBER a.b", "DENY": b"DENY SUBSCRIBER a.b user:x", "REMOVE": b'REMOVE SUBSCRIBER a.b "why"',
+    "PAUSE": b"PAUSE SUBSCRIPTION a.b", "RESUME": b"RESUME SUBSCRIPTION p-abc1234", "STOP": b"STOP SUBSCRIPTION a.b",
+    "NOTIFY": b"NOTIFY a.b ended", "READ": b"READ a.b", "WRITE": b"WRITE a.b", "GRANT": b"GRANT read ON a.b TO anonymous",
+    "REVOKE": b"REVOKE read ON a.b FROM anonymous", "REPLICATE": b"REPLICATE a.b c.d", "COLLECT": b"COLLECT a.b c.d",
+    "DISTRIBUTE": b"DISTRIBUTE a.b c.d", "SIGNAL": b"SIGNAL a.b TO c.d", "FORMAT": b"FORMAT JSON", "WHOAMI": b"WHOAMI",
+    "HELP": b"HELP READ", "NOOP": b"NOOP", "QUIT": b"QUIT",
+}  # fmt: skip
+NOT_220 = {"GRANT": b"502", "REVOKE": b"502", "EHLO": b"250", "WRITE": b"354"}
+
+
+def in_state(state: ServerState) -> s.ServerSession:
+    """A session that has been brought into a state by what leads there."""
+    session = s.ServerSession(make_policy(), clear_is_safe=True)
+    if state is ServerState.WAITING:
+        return session
+    session.connected()
+    if state is ServerState.HANDSHAKE:
+        session.line(b"STARTTLS")
+    elif state in (ServerState.SASL, ServerState.VERIFYING):
+        session.line(b"AUTHENTICATE PLAIN")
+        if state is ServerState.VERIFYING:
+            session.line(b"AHRlc3QAdGVzdA==")
+    elif state is ServerState.CLOSED:
+        session.close("test")
+    elif state is not ServerState.ACCEPTING:
+        session.line(b"AUTHENTICATE PLAIN AHRlc3QAdGVzdA==")
+        session.password_checked(True)
+        session.authorised(CALLER)
+        if state is not ServerState.READY:
+            session.line(
+                b"WRITE a.b" if state in (ServerState.WRITING, ServerState.DROPPING) else b"READ a.b"
             )
-            assert code == expected, verb
-        gone = shell().feed(b"QUIT\r\n")
-        gone.said()
-        gone.do(gone.session.line(line))
-        assert gone.said() == b"", verb
+        if state in (ServerState.READING, ServerState.FOLLOWING):
+            session.reading(follow=state is ServerState.FOLLOWING)
+        elif state in (ServerState.WRITING, ServerState.DROPPING):
+            session.writing()
+            if state is ServerState.DROPPING:
+                session.line(b"no event")
+    assert session.state is state
+    return session
+
+
+@pytest.mark.parametrize("state", ServerState)
+@pytest.mark.parametrize("verb", USAGE)
+def test_every_pair_of_state_and_command_is_decided(state: ServerState, verb: str) -> None:
+    """Each verb in each state has a verdict, and the session does what the verdict says."""
+    assert set(SAMPLES) == set(USAGE)
+    session, said = in_state(state), verdict(state, verb)
+    line = SAMPLES[verb]
+    if said is Verdict.WAITS:
+        assert session.waits or state is ServerState.WAITING
+        with pytest.raises(IllegalMove):
+            session.line(line)
+        return
+    assert session.waits == (said is Verdict.ABSORBED)
+    actions = session.line(line)
+    code = actions[0][:3] if actions and isinstance(actions[0], bytes) else b""
+    if said is Verdict.LOGIN_FIRST:
+        assert (code, session.state) == (b"530", ServerState.ACCEPTING)
+    elif said is Verdict.NOT_NOW:
+        assert (code, session.state) == (b"503", ServerState.READY)
+    elif said is Verdict.ABSORBED:
+        assert actions == ()
+    elif said is Verdict.RUN:
+        expected = NOT_220.get(verb, b"220")
+        assert code == expected or isinstance(actions[0], s.Execute | s.OpenReader | s.OpenWriter)
+    elif state is ServerState.SASL:
+        # no line of a command is a PLAIN message, whether it is base64 or not
+        assert code == b"535" or isinstance(actions[0], s.LoginFailed)
+    elif state is ServerState.FOLLOWING:
+        assert actions == (s.StopReading(),)
+    else:
+        assert actions == ()
+        assert session.state is ServerState.DROPPING
+
+
+@pytest.mark.parametrize("verb", USAGE)
+def test_every_command_is_answered_on_the_wire(verb: str) -> None:
+    """Before and after the login, with an agent that says yes to everything."""
+    early, late = shell(login=False), shell()
+    early.said()
+    code = early.feed(SAMPLES[verb] + b"\r\n").said()[:3]
+    waits = verdict(ServerState.ACCEPTING, verb) is Verdict.LOGIN_FIRST
+    assert code == (b"530" if waits else NOT_220.get(verb, b"220"))
+    code = late.feed(SAMPLES[verb] + b"\r\n").said()[:3]
+    late_503 = verdict(ServerState.READY, verb) is Verdict.NOT_NOW
+    assert code == (b"503" if late_503 else NOT_220.get(verb, b"220"))
 
 
 def test_no_way_out_of_closed_and_every_state_is_reached() -> None:
@@ -346,6 +393,20 @@ def test_write_takes_events_to_the_lone_dot() -> None:
     agent.feed(b"WRITE a.b\r\n" + good)
     agent.do(agent.session.event_refused(WriteStopped(451, "The broker was lost", 1)))
     assert agent.feed(good + b".\r\n").said().endswith(b"451 The broker was lost; 1 written\r\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"[]", b"1", b"null", b"{", b"{} {}", b'{"a":NaN}', b'{"a":Infinity}', b'{"a":"\\ud800"}', b'{"a":"\xff"}', b"[" * 100_000,
+     "{}".encode("utf-16"), b"\xef\xbb\xbf{}", b'{"a":' + b"1" * 5000 + b"}", b"..", b'{"a":"\x01"}'],
+)  # fmt: skip
+def test_what_is_no_event(line: bytes) -> None:
+    """Only one JSON object in UTF-8 is."""
+    agent = shell()
+    agent.feed(b"WRITE a.b\r\n" + line + b"\r\n.\r\n")
+    assert agent.said().endswith(b"501 Line 1: no JSON object; 0 written\r\n")
+    assert agent.feed(b'WRITE a.b\r\n{"id":"\\ud83d\\ude00"}\r\n.\r\n').said().endswith(b"220 OK 1\r\n")
+    assert agent.accepted == [{"id": "😀"}]
 
 
 def test_read_is_bounded_or_followed_until_the_next_line() -> None:

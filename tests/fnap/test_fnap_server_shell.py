@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, eventAsText
 from twisted.python.failure import Failure
 
 from eson.errors import BackendFailed, WriteStopped
@@ -533,3 +535,27 @@ def test_one_reply_to_each_bad_line() -> None:
     assert one.says(b"GET GRANTS\r\n") == b"502 GET GRANTS is not offered here\r\n"
     assert one.says(b"REPLICATE a.b c.d\r\n") == b"220 OK\r\n"
     assert server.agent.commands[-1] == c.Replicate("a.b", "c.d")
+
+
+def test_no_secret_is_logged() -> None:
+    """Responses, passwords and what they are made of do not reach the log, whatever fails."""
+    server = Server()
+    secrets = [b"pa$$word", base64.b64encode(b"\0test\0pa$$word"), b"biwsbj10ZXN0LHI9YWJj", b"QUJDRA=="]
+    with capturedLogs() as events:
+        one = server.connect(login=False)
+        one.says(b"AUTHENTICATE PLAIN " + secrets[1] + b"\r\n")
+        one.says(b"AUTHENTICATE SCRAM-SHA-256 " + secrets[2] + b"\r\n" + secrets[3] + b"\r\n")
+        one.says(b"AUTHENTICATE\r\n" + secrets[1] + b"\r\n")
+
+        async def broken(username: str, password: str, peer: str) -> bool:
+            raise OSError("the store is away")
+
+        server.authenticator.check_password = broken  # type: ignore[method-assign]
+        two = server.connect(login=False)
+        assert b"454" in two.says(b"AUTHENTICATE PLAIN " + secrets[1] + b"\r\n")
+        server.clock.advance(100)
+    logged = "\n".join(eventAsText(event) for event in events)
+    assert "the store is away" in logged
+    for secret in secrets:
+        assert secret.decode() not in logged
+        assert secret.decode() not in repr(server.authenticator.failures)

@@ -161,6 +161,8 @@ class ClientSession:
             raise Usage("Usage: one command a line, without control characters")
         if verb in _SESSION_VERBS and not isinstance(command, c.Write):
             raise Usage(f"Usage: {verb} is not sent as a mere line")
+        if verb == "READ" and not stream and line.upper().split()[-1] == "FOLLOW":
+            raise Usage("Usage: READ … FOLLOW has no end of its own: its lines are read one by one")
         if len(line.encode()) > self._line_limit():
             raise TooLarge("The command is longer than the server takes")
         self._move(I.COMMAND)

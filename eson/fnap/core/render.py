@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from eson.errors import ConfigError, EsonError, Refused, TryLater, WriteStopped
 from eson.fnap.core.grammar import UnknownCommand
 from eson.fnap.core.replies import Description, Item, Listing, Ok, Outcome, Pending, Scalar, Subscribed, Value
-from eson.fnap.core.usage import USAGE
 
 DATA = b"220 DATA\r\n"
 END = b"220 OK\r\n"
@@ -100,11 +99,6 @@ def _text(value: Scalar) -> str:
 def _json(item: Mapping[str, object]) -> str:
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in item.items()}
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).replace("\x7f", "\\u007f")
-
-
-def help_lines(word: str) -> list[str]:
-    """What HELP answers: the usage of one verb, or all of them.  Raises `KeyError` for what is no verb."""
-    return [USAGE[word]] if word else list(USAGE.values())
 
 
 def is_hidden(error: BaseException) -> bool:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from eson.errors import EsonError, TryLater, Usage, WriteStopped
 from eson.fnap.core import commands as c
@@ -29,6 +27,9 @@ from eson.fnap.core.actions import (
     StopReading,
     WriteEvent,
 )
+from eson.fnap.core.answers import capabilities, ehlo, help_reply, usable_mechanisms, whoami
+from eson.fnap.core.event_text import parse_event
+from eson.fnap.core.exchange import Exchange
 from eson.fnap.core.grammar import UnknownCommand, parse_command, verb_of
 from eson.fnap.core.lines import LineFault
 from eson.fnap.core.policy import Policy
@@ -42,9 +43,7 @@ from eson.identity.mechanisms import (
     AskVerifier,
     Challenge,
     Failed,
-    ServerMechanism,
     ServerStep,
-    Succeeded,
 )
 from eson.identity.verifier import Verifier
 from eson.model.principals import Caller
@@ -75,7 +74,7 @@ class ServerSession:
         self.caller: Caller | None = None
         self._as_json = False
         self._bad = self._failed = self._line_number = self._bad_line = 0
-        self._mechanism: ServerMechanism | None = None
+        self._mechanism: Exchange | None = None
         self._bad_event: EsonError | None = None
 
     def _move(self, what: I) -> None:
@@ -188,16 +187,16 @@ class ServerSession:
         if isinstance(command, c.Noop):
             return _OK
         if isinstance(command, c.Ehlo):
-            return (self._ehlo(),)
+            return (ehlo(self._policy, self._capabilities()),)
         if isinstance(command, c.Capabilities):
             return (render.body(self._capabilities()),)
         if isinstance(command, c.Format):
             self._as_json = command.json
             return _OK
         if isinstance(command, c.WhoAmI):
-            return (render.outcome_bytes(Description(self._who()), self._as_json),)
+            return self._who()
         if isinstance(command, c.Help):
-            return (self._help(command.word),)
+            return (help_reply(command.word),)
         if isinstance(command, c.Quit):
             self._move(I.CLOSE)
             return (b"220 Bye\r\n", Close("quit"))
@@ -221,54 +220,18 @@ class ServerSession:
 
     # what the session answers itself
 
-    def _capabilities(self) -> list[str]:
-        words = []
-        if self._policy.starttls and not self.tls and self.caller is None:
-            words.append("STARTTLS")
-        usable = self._usable()
-        if usable and self.caller is None:
-            words.append("AUTH " + " ".join(usable))
-        return [
-            *words,
-            f"LINE {self._policy.line}",
-            f"SIZE {self._policy.event}",
-            "PROCESSORS " + " ".join(self._policy.processors),
-            "BROKERS " + " ".join(self._policy.brokers),
-            "FORMAT JSON",
-            "TOKEN",
-            "CREDENTIAL",
-        ]
+    def _who(self) -> Actions:
+        caller = self.caller
+        who = Description(whoami(caller, self.tls) if caller else {})
+        return (render.outcome_bytes(who, self._as_json),)
 
     def _usable(self) -> list[str]:
-        clear = self.tls or self.clear_is_safe
-        return [m for m in self._policy.mechanisms if clear or m not in self._policy.clear_text_mechanisms]
+        return usable_mechanisms(self._policy, self.tls or self.clear_is_safe)
 
-    def _ehlo(self) -> bytes:
-        words = self._capabilities()
-        lines = [f"250-{self._policy.hostname}", *(f"250-{word}" for word in words[:-1]), f"250 {words[-1]}"]
-        return "".join(text + "\r\n" for text in lines).encode()
-
-    def _who(self) -> dict[str, str | bool | Sequence[str]]:
-        caller = self.caller
-        if caller is None:
-            return {}
-        found: dict[str, str | bool | Sequence[str]] = {"principal": str(caller.principal)}
-        if caller.principal.participant:
-            found["participant"] = caller.principal.participant
-        found["mechanism"] = caller.mechanism
-        found["tls"] = self.tls
-        if caller.home:
-            found["home"] = caller.home
-        if caller.groups:
-            found["groups"] = sorted(caller.groups)
-        return found
-
-    def _help(self, word: str) -> bytes:
-        if word == "DESC":
-            word = "DESCRIBE"
-        if word and word not in USAGE:
-            return b"504 There is no help on that: HELP lists all commands\r\n"
-        return render.body(render.help_lines(word))
+    def _capabilities(self) -> list[str]:
+        if self.caller is not None:
+            return capabilities(self._policy, False, ())
+        return capabilities(self._policy, not self.tls, self._usable())
 
     def _starttls(self) -> Actions:
         if self.tls:
@@ -288,11 +251,11 @@ class ServerSession:
             return (render.line(f"504 Mechanism {name} {why}: EHLO lists those that are"),)
         if name not in self._usable():
             return (b"538 Encryption required\r\n",)
-        self._mechanism = mechanism
+        self._mechanism = Exchange(mechanism)
         self._move(I.AUTHENTICATE)
         if command.initial is None:
             self._move(I.RESPONSE)
-            return self._sasl_step(mechanism.respond(None))
+            return self._sasl_step(self._mechanism.respond(None))
         return self._sasl_line(b"" if command.initial == "=" else command.initial.encode())
 
     def _sasl_line(self, line: bytes) -> Actions:
@@ -308,19 +271,7 @@ class ServerSession:
         except (ValueError, binascii.Error):
             return self._login_failed("the response is not base64")
         self._move(I.RESPONSE)
-        if isinstance(self._pending_success, Succeeded):
-            return self._after_final(response)
         return self._sasl_step(mechanism.respond(response))
-
-    @property
-    def _pending_success(self) -> Succeeded | None:
-        return self._mechanism.success if isinstance(self._mechanism, _Proven) else None
-
-    def _after_final(self, response: bytes) -> Actions:
-        done = self._pending_success
-        if done is None or response:
-            return self._login_failed("the answer to the server's proof is not empty")
-        return (Authorise(done.username, done.authorisation, self._mechanism_name()),)
 
     def _mechanism_name(self) -> str:
         return self._mechanism.name if self._mechanism else ""
@@ -335,11 +286,7 @@ class ServerSession:
             return (step,)
         if isinstance(step, Failed):
             return self._login_failed(step.reason, username=step.username)
-        if step.final is None:
-            return (Authorise(step.username, step.authorisation, self._mechanism_name()),)
-        self._mechanism = _Proven(self._mechanism_name(), step)
-        self._move(I.CHALLENGE)
-        return (b"334 " + base64.b64encode(step.final) + b"\r\n",)
+        return (Authorise(step.username, step.authorisation, self._mechanism_name()),)
 
     def verifier_found(self, found: Verifier | None) -> Actions:
         """Answers `AskVerifier`."""
@@ -422,13 +369,10 @@ class ServerSession:
         if self.state is S.DROPPING:
             return ()
         try:
-            event = json.loads(line)
-            if not isinstance(event, dict):
-                raise ValueError
-        except (ValueError, RecursionError):
-            self._refuse_event(Usage("no JSON object"))
+            return (WriteEvent(parse_event(line)),)
+        except Usage as error:
+            self._refuse_event(error)
             return ()
-        return (WriteEvent(event),)
 
     def _refuse_event(self, why: EsonError) -> None:
         if self._bad_event is None:
@@ -453,20 +397,3 @@ class ServerSession:
         if isinstance(bad, TryLater | WriteStopped):
             return (render.line(f"451 {bad.text}; {count} written"),)
         return (render.line(f"501 Line {self._bad_line}: {bad.text}; {count} written"),)
-
-
-@dataclass(frozen=True)
-class _Proven:
-    """A mechanism that is done but for the client's last, empty answer."""
-
-    name: str
-    success: Succeeded
-
-    def respond(self, response: bytes | None) -> ServerStep:
-        return Failed("is done already", self.success.username)
-
-    def verifier(self, found: Verifier | None) -> ServerStep:
-        return Failed("is done already", self.success.username)
-
-    def checked(self, right: bool) -> ServerStep:
-        return Failed("is done already", self.success.username)

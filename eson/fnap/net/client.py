@@ -29,6 +29,7 @@ from eson.errors import (
     ReplyError,
     TlsFailed,
     Unreachable,
+    Usage,
     WriteStopped,
 )
 from eson.fnap.core import client_events as e
@@ -212,6 +213,8 @@ class Session:
 
         Raises `ReplyError` for 4yz and 5yz, `Usage` for what cannot be sent thus (WRITE, READ … FOLLOW, QUIT, …).
         """
+        if isinstance(command, c.Write):
+            raise Usage("Usage: WRITE is followed by events: it has a method of its own")
         async with self._turn:
             self._connection.check()
             octets = self._core.command(command)
