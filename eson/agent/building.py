@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eson.agent import copies, flows, incoming, namespaces
+from eson.agent import copies, flows, incoming, namespaces, processing
 from eson.agent.access import Access
 from eson.agent.audit import Audit
 from eson.agent.calls import Calls
@@ -22,11 +22,13 @@ from eson.agent.joining import Joining
 from eson.agent.leases import Lapses, Leases
 from eson.agent.lineage import Lineages
 from eson.agent.listing import Lists
+from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.namespaces import Namespaces
 from eson.agent.parts import Parts
 from eson.agent.pausing import Pausing
 from eson.agent.ports import Clock, Remotes, Scheduler
+from eson.agent.processing import Processing
 from eson.agent.reading import Reading
 from eson.agent.reconciler import Reconciler
 from eson.agent.service import Agent
@@ -82,22 +84,52 @@ def build_agent(
     endings.incoming = received
     joining = Joining(store, received, sessions, calls, lineages, locks, tasks, clock, limits, sealing_key)
     finding = Finding(store, access)
-    pausing = Pausing(store, finding, carriers, tellers, locks, audit, clock)
-    statuses = Statuses(store, carriers, received, tellers, locks, tasks, clock)
+    local_processors = LocalProcessors(store, access, parts, processors, locks, audit, clock)
+    between = Processing(
+        store,
+        hosting,
+        access,
+        parts,
+        own_flows,
+        lineages,
+        joining,
+        endings,
+        local_processors,
+        locks,
+        audit,
+        clock,
+        limits,
+    )
+    endings.processing = between
+    pausing = Pausing(store, finding, carriers, local_processors, tellers, locks, audit, clock)
+    statuses = Statuses(store, carriers, local_processors, received, tellers, locks, tasks, clock)
     processors.listen(statuses.changed)
     told = Told(store, tasks, received.check)
     tellers.notified = told.soon
-    lists = Lists(store, hosting, access, brokers, carriers, limits)
+    lists = Lists(store, hosting, access, brokers, carriers, local_processors, limits)
     descriptions = Descriptions(
-        store, hosting, access, parts, brokers, names, carriers, lineages, Leases(store, locks, clock, limits)
+        store,
+        hosting,
+        access,
+        parts,
+        brokers,
+        names,
+        carriers,
+        local_processors,
+        lineages,
+        Leases(store, locks, clock, limits),
     )
-    comparing = Comparing(store, hosting, parts, names, provided, carriers, pausing, locks, tasks)
+    comparing = Comparing(
+        store, hosting, parts, names, provided, carriers, local_processors, pausing, locks, tasks
+    )
     reconciler = Reconciler(
         store,
         hosting,
         received,
         calls,
         comparing,
+        between,
+        local_processors,
         Lapses(store, provided, clock, limits),
         {
             flows.CREATE: own_flows.undo_create,
@@ -109,6 +141,7 @@ def build_agent(
             copies.APPROVE: provided.undo,
             copies.END: provided.finish_end,
             incoming.END: received.finish_end,
+            processing.END: between.finish_end,
         },
         locks,
         tasks,
@@ -139,10 +172,14 @@ def build_agent(
             c.GetItems: lists.items,
             c.GetCredential: Credentials(store, hosting, access, parts, locks, audit, clock, limits).get,
             c.Subscribe: Subscribing(store, hosting, access, own_flows, provided, joining).subscribe,
-            c.Unsubscribe: Unsubscribing(finding, provided, endings).unsubscribe,
+            c.Unsubscribe: Unsubscribing(finding, provided, endings, local_processors, between).unsubscribe,
             c.ChangeSubscriber: Subscribers(store, access, finding, provided).change,
             c.ChangeSubscription: pausing.change,
             c.Notify: told.notify,
+            c.Replicate: between.replicate,
+            c.Collect: between.collect,
+            c.Distribute: between.distribute,
+            c.Signal: between.signal,
         },
         Reading(access, parts, streams),
         Writing(access, parts, streams, tasks, clock, limits),

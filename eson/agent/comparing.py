@@ -11,6 +11,7 @@ from eson.agent.carriers import Carriers
 from eson.agent.copies import Copies, behind
 from eson.agent.credentials import ANONYMOUS_USER
 from eson.agent.hosting import Hosting
+from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts, issues_credentials
 from eson.agent.pausing import Pausing, record_lock
@@ -18,7 +19,7 @@ from eson.agent.records import every_flow, every_subscription
 from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError, TryLater
 from eson.model.flows import Flow
-from eson.model.names import COPY_LABEL, parent
+from eson.model.names import COPY_LABEL, PROCESSOR_ID, parent
 from eson.model.principals import ANONYMOUS
 from eson.model.subscriptions import Side, State, Subscription
 from eson.names.port import Names
@@ -41,6 +42,7 @@ class Comparing:
         names: Names,
         copies: Copies,
         carriers: Carriers,
+        local_processors: LocalProcessors,
         pausing: Pausing,
         locks: Locks,
         tasks: Tasks,
@@ -51,6 +53,7 @@ class Comparing:
         self._names = names
         self._copies = copies
         self._carriers = carriers
+        self._local = local_processors
         self._pausing = pausing
         self._locks = locks
         self._tasks = tasks
@@ -185,10 +188,19 @@ class Comparing:
             outcome.append(await self._settle(record))
 
         await self._tasks.each([partial(settle, one) for one in records])
+        local_processors = [one async for one in self._local.every() if one.state is not State.REQUESTED]
+        for one in local_processors:
+            if not self._locks.held(one.id):
+                outcome.append(await _tried(self._local.settle(one), one.id))
         for id in self._carriers.ids():
-            if await self._carriers.find(id) is None:
+            if not await self._is_known(id):
                 outcome.append(await _tried(self._carriers.destroy_orphan(id), id))
         return all(outcome)
+
+    async def _is_known(self, id: str) -> bool:
+        if PROCESSOR_ID.match(id):
+            return await self._store.processor(id) is not None
+        return await self._carriers.find(id) is not None
 
     async def _settle(self, record: Subscription) -> bool:
         lock = record_lock(record)

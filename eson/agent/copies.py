@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from eson.agent.audit import Audit
 from eson.agent.carriers import Carriers, needs_lease
 from eson.agent.credentials import ANONYMOUS_USER
+from eson.agent.following import NOT_READY
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
@@ -38,7 +39,6 @@ from eson.store.port import (
 )
 from eson.store.records import Intention
 
-NOT_READY = "processor not ready"
 MAKE = "make-copy"
 APPROVE = "approve-copy"
 END = "end-copy"

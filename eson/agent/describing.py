@@ -9,6 +9,7 @@ from eson.agent import views
 from eson.agent.access import Access
 from eson.agent.carriers import Carriers
 from eson.agent.hosting import Hosting
+from eson.agent.local_processors import LocalProcessors
 from eson.agent.parts import Parts
 from eson.agent.settings import shown
 from eson.brokers.port import Broker
@@ -16,6 +17,7 @@ from eson.errors import NoSuch
 from eson.fnap.core.commands import Describe, DescribedKind
 from eson.fnap.core.replies import Description, Value
 from eson.model.flows import Flow
+from eson.model.names import PROCESSOR_ID
 from eson.model.principals import Caller
 from eson.model.subscriptions import Side, Subscription
 from eson.names.port import Names
@@ -40,6 +42,7 @@ class Descriptions:
         brokers: Mapping[str, Broker],
         names: Names,
         carriers: Carriers,
+        local_processors: LocalProcessors,
         lineages: Lineages,
         leases: Leases,
     ) -> None:
@@ -50,6 +53,7 @@ class Descriptions:
         self._brokers = brokers
         self._names = names
         self._carriers = carriers
+        self._local = local_processors
         self._lineages = lineages
         self._leases = leases
         self._kinds: Mapping[DescribedKind, Callable[[Caller, str], Awaitable[Description]]] = {
@@ -158,4 +162,6 @@ class Descriptions:
         raise NoSuch("broker", name)
 
     async def _processor(self, caller: Caller, id: str) -> Description:
+        if PROCESSOR_ID.match(id):
+            return Description(await self._local.item(caller, id))
         return Description(await self._carriers.item(caller, id))

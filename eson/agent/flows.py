@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -37,6 +38,10 @@ class Endings(Protocol):
     async def end_local(self, subscription: Subscription, actor: Principal | str) -> None: ...
 
     async def flow_changed(self, flow: Flow) -> None: ...
+
+    async def processors_of(self, source: str) -> Sequence[str]: ...
+
+    async def end_processors(self, flow: str, actor: Principal | str) -> None: ...
 
 
 class Streams(Protocol):
@@ -225,6 +230,10 @@ class Flows:
             subscribers = await self._store.subscriptions(Side.PROVIDER, flow=flow.name)
             if subscribers and not force:
                 raise Conflict(f"{flow.name} has subscribers: {len(subscribers)}")
+            reading = await self._endings.processors_of(flow.name)
+            if reading and not force:
+                raise Conflict(f"{flow.name} is read by processors: {reading[0]}")
+            await self._endings.end_processors(flow.name, actor)
             async for one in every_subscription(self._store, Side.PROVIDER, flow=flow.name):
                 await self._endings.end_copy(one.id, Reason.FLOW_DELETED, actor)
             async for one in every_subscription(self._store, Side.SUBSCRIBER, local=flow.name):

@@ -77,7 +77,9 @@ class Joining:
 
     async def subscribe(self, request: Request) -> Outcome:
         """Raises `Busy`, `Conflict`, `AgentUnreachable`, `RemoteRefused`; at the deadline the work goes on without us."""
-        token = self._token(request)
+        token = secrets.token_hex(16)
+        if request.token:
+            token = self.token_for(request.token, request.principal, request.flow, request.local)
         existing = await self._store.subscription_by_token(
             Side.SUBSCRIBER, request.principal, request.flow, token
         )
@@ -92,12 +94,10 @@ class Joining:
             return Pending(request.copy)
         raise AgentUnreachable(request.flow)
 
-    def _token(self, request: Request) -> str:
-        """Random; for a client's own token always the same, so that repeating the command finds what it made."""
-        if not request.token:
-            return secrets.token_hex(16)
-        said = "\n".join((request.token, str(request.principal), request.flow, request.local))
-        return hmac.new(self._secret, said.encode(), hashlib.sha256).hexdigest()[:32]
+    def token_for(self, said: str, principal: Principal, flow: str, local: str) -> str:
+        """What stands for a client's own token: always the same, so that repeating the command finds what it made."""
+        text = "\n".join((said, str(principal), flow, local))
+        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()[:32]
 
     async def _join(self, request: Request, token: str) -> Outcome:
         local = request.local

@@ -20,10 +20,22 @@ class Lineages:
 
     async def of(self, flow: str) -> tuple[str, ...]:
         """Marks of the flow itself and of its ancestors, nearest first, at most 16."""
-        marks = [ancestry_mark(flow)]
-        for source in await self._store.subscriptions(Side.SUBSCRIBER, local=flow):
-            marks += source.lineage or (ancestry_mark(source.flow),)
-        return tuple(dict.fromkeys(marks))[:MAX_MARKS]
+        marks: dict[str, None] = {}
+        seen: set[str] = set()
+        nearest = [flow]
+        while nearest and len(marks) < MAX_MARKS:
+            farther: list[str] = []
+            for name in nearest:
+                if name in seen:
+                    continue
+                seen.add(name)
+                marks[ancestry_mark(name)] = None
+                for source in await self._store.subscriptions(Side.SUBSCRIBER, local=name):
+                    marks.update(dict.fromkeys(source.lineage or (ancestry_mark(source.flow),)))
+                for processor in await self._store.processors(destination=name):
+                    farther += processor.sources
+            nearest = farther
+        return tuple(marks)[:MAX_MARKS]
 
     async def of_copy(self, subscription: Subscription) -> tuple[str, ...]:
         return await self.of(subscription.flow)

@@ -9,6 +9,7 @@ from eson.agent import views
 from eson.agent.access import Access
 from eson.agent.carriers import Carriers, needs_lease
 from eson.agent.hosting import Hosting, Limits
+from eson.agent.local_processors import LocalProcessors
 from eson.brokers.port import Broker
 from eson.fnap.core.commands import (
     GetFlows,
@@ -37,6 +38,7 @@ class Lists:
         access: Access,
         brokers: Mapping[str, Broker],
         carriers: Carriers,
+        local_processors: LocalProcessors,
         limits: Limits,
     ) -> None:
         self._store = store
@@ -44,6 +46,7 @@ class Lists:
         self._access = access
         self._brokers = brokers
         self._carriers = carriers
+        self._local = local_processors
         self._limits = limits
         self._kinds: Mapping[ListedKind, Callable[[Caller], Awaitable[Sequence[Item]]]] = {
             "BROKERS": self._broker_items,
@@ -83,10 +86,19 @@ class Lists:
         found = [one for side in Side for who in asked for one in await self._every(side, principal=who)]
         wanted = [one for one in found if not _doubled(one) and (not name or name in _names(one))]
         items = [
-            views.subscription_item(one, self._carriers.status(one), one.principal in caller.principals)
-            for one in _page(wanted, command.page)
+            (
+                one.id,
+                views.subscription_item(one, self._carriers.status(one), one.principal in caller.principals),
+            )
+            for one in wanted
         ]
-        return Listing(items)
+        items += [
+            (str(one["subscription"]), one) for one in await self._local.subscription_items(caller, name)
+        ]
+        page = command.page
+        return Listing(
+            [item for id, item in sorted(items, key=lambda one: one[0]) if id > page.after][: page.limit]
+        )
 
     async def subscribers(self, caller: Caller, command: GetSubscribers) -> Listing:
         found = await self._access.flow(caller, command.flow, "administer")
@@ -127,7 +139,7 @@ class Lists:
         return [views.agent_item(self._hosting.participant)]
 
     async def _processor_items(self, caller: Caller) -> Sequence[Item]:
-        return await self._carriers.items(caller)
+        return [*await self._local.items(caller), *await self._carriers.items(caller)]
 
     async def _nameserver_items(self, caller: Caller) -> Sequence[Item]:
         return [

@@ -6,15 +6,18 @@ from dataclasses import replace
 
 from eson.agent.audit import Audit
 from eson.agent.carriers import Carriers
-from eson.agent.copies import NOT_READY, Teller
+from eson.agent.copies import Teller
 from eson.agent.finding import Finding
+from eson.agent.following import NOT_READY
 from eson.agent.incoming import lock_of
+from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock
 from eson.agent.records import quietly
 from eson.errors import Conflict, NoSuch, NotAllowed, TryLater
 from eson.fnap.core.commands import ChangeSubscription
 from eson.fnap.core.replies import Ok, Outcome, Pending
+from eson.model.names import PROCESSOR_ID
 from eson.model.principals import Caller
 from eson.model.subscriptions import Side, State, Subscription, check_change
 from eson.store.port import PutSubscription, Store
@@ -34,6 +37,7 @@ class Pausing:
         store: Store,
         finding: Finding,
         carriers: Carriers,
+        local_processors: LocalProcessors,
         teller: Teller,
         locks: Locks,
         audit: Audit,
@@ -42,6 +46,7 @@ class Pausing:
         self._store = store
         self._finding = finding
         self._carriers = carriers
+        self._local = local_processors
         self._teller = teller
         self._locks = locks
         self._audit = audit
@@ -49,6 +54,8 @@ class Pausing:
 
     async def change(self, caller: Caller, command: ChangeSubscription) -> Outcome:
         """Raises `NoSuch`, `NotAllowed`, `Conflict` where the states do not allow it, `TryLater`."""
+        if PROCESSOR_ID.match(command.id):
+            return await self._local.change(caller, command.id, command.verb)
         found = await self._finding.find(caller, command.id)
         aim = _AIMS[command.verb]
         with self._locks.hold(record_lock(found)):

@@ -19,12 +19,14 @@ from eson.agent.comparing import Comparing
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.incoming import WAITING, Incoming, lock_of
 from eson.agent.leases import Lapses
+from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock, Delayed, Scheduler
+from eson.agent.processing import Processing
 from eson.agent.records import every_subscription
 from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError
-from eson.model.subscriptions import Side, Subscription
+from eson.model.subscriptions import Side, State, Subscription
 from eson.store.port import Store
 from eson.store.records import Intention
 
@@ -51,6 +53,8 @@ class Reconciler:
         incoming: Incoming,
         calls: Calls,
         comparing: Comparing,
+        processing: Processing,
+        local_processors: LocalProcessors,
         lapses: Lapses,
         finish: Mapping[str, Finish],
         locks: Locks,
@@ -64,6 +68,8 @@ class Reconciler:
         self._incoming = incoming
         self._calls = calls
         self._comparing = comparing
+        self._processing = processing
+        self._local = local_processors
         self._lapses = lapses
         self._finish = finish
         self._locks = locks
@@ -163,7 +169,13 @@ class Reconciler:
         steps: list[Callable[[], Awaitable[bool]]] = [self._intentions, self._unanswered, self._due_calls]
         if whole:
             steps += [self._comparing.queues, self._comparing.names, self._comparing.rights]
-        steps += [self._comparing.processors, self._waiting, self._lapses.end_lapsed, self._forget]
+        steps += [
+            self._comparing.processors,
+            self._waiting,
+            self._requested,
+            self._lapses.end_lapsed,
+            self._forget,
+        ]
         done = True
         for step in steps:
             try:
@@ -214,6 +226,22 @@ class Reconciler:
             if one.copy and one.state in WAITING and self._is_ours(one):
                 await self.check(one.copy)
         return True
+
+    async def _requested(self) -> bool:
+        """Processors between local flows that are on their way, and what those lack that run."""
+        done = True
+        async for one in self._local.every():
+            try:
+                if one.state is State.REQUESTED:
+                    await self._processing.advance(one.id)
+                else:
+                    await self._processing.widen(one)
+            except Busy:
+                continue
+            except EsonError as error:
+                _log.info("{id}: not yet: {reason}", id=one.id, reason=error.text)
+                done = False
+        return done
 
     def _is_ours(self, one: Subscription) -> bool:
         """Pending ones of other participants wait for NOTIFY or the check; the answer of all others was ready."""

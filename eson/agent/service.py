@@ -79,7 +79,7 @@ class Agent:
         """Begins nothing new and waits for what is under way; before the ports are stopped."""
         self._stopping = True
         self._reconciler.stop()
-        await self._tasks.settled()
+        await self._tasks.stop()
 
     async def reconcile(self, whole: bool = True) -> bool:
         """One pass now; whether nothing is left to be done."""

@@ -18,7 +18,7 @@ MAX_DESCRIPTION = 400
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _UNITS_OCTETS = {"b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
-_AMOUNT = re.compile(r"(\d{1,15})([a-z]+)\Z")
+_AMOUNT = re.compile(r"(\d{1,19})([a-z]+)\Z", re.ASCII)
 
 
 def flow_settings(pairs: Pairs) -> dict[str, Any]:

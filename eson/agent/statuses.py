@@ -8,17 +8,19 @@ from twisted.logger import Logger
 
 from eson.agent.carriers import Carriers
 from eson.agent.copies import Teller
+from eson.agent.following import followed
 from eson.agent.incoming import Incoming
+from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.pausing import record_lock
 from eson.agent.ports import Clock
 from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError
+from eson.model.names import PROCESSOR_ID
 from eson.model.subscriptions import Side, State, Subscription
 from eson.processors.port import ProcessorStatus
 from eson.store.port import PutSubscription, Store
 
-_REASONS = {"failing": "processor failing", "unreachable": "broker unreachable"}
 AGAIN = 1.0
 """Seconds after which a change that came during another operation is looked at again."""
 BETWEEN_CREDENTIALS = (5.0, 600.0)
@@ -27,26 +29,12 @@ BETWEEN_CREDENTIALS = (5.0, 600.0)
 _log = Logger()
 
 
-def followed(record: Subscription, status: ProcessorStatus) -> tuple[State, str] | None:
-    """State and reason that follow from a processor's status; None: nothing changes."""
-    if status.state == "running":
-        waiting = record.state is State.REQUESTED or (
-            record.state is State.PENDING and record.side is Side.SUBSCRIBER
-        )
-        return (State.ACTIVE, "") if waiting or record.state is State.FAILING else None
-    reason = _REASONS.get(status.state)
-    if reason is None:
-        return None
-    if record.state is State.ACTIVE or (record.state is State.FAILING and record.reason != reason):
-        return State.FAILING, reason
-    return None
-
-
 class Statuses:
     def __init__(
         self,
         store: Store,
         carriers: Carriers,
+        local_processors: LocalProcessors,
         incoming: Incoming,
         teller: Teller,
         locks: Locks,
@@ -55,6 +43,7 @@ class Statuses:
     ) -> None:
         self._store = store
         self._carriers = carriers
+        self._local = local_processors
         self._incoming = incoming
         self._teller = teller
         self._locks = locks
@@ -89,6 +78,9 @@ class Statuses:
     async def follow(self, id: str) -> None:
         """Raises `Busy`, `TryLater`."""
         status = self._carriers.status_of(id)
+        if status is not None and PROCESSOR_ID.match(id):
+            await self._local.follow(status)
+            return
         record = await self._carriers.find(id)
         if status is None or record is None:
             return
@@ -103,7 +95,9 @@ class Statuses:
             self._ask_anew(id, record.copy)
 
     async def _follow(self, record: Subscription, status: ProcessorStatus) -> None:
-        after = followed(record, status)
+        if record.state is State.PENDING and record.side is Side.PROVIDER:
+            return  # an approval that was taken back: nothing runs for long
+        after = followed(record.state, record.reason, status)
         if after is None:
             return
         if record.state in (State.REQUESTED, State.PENDING) and record.side is Side.SUBSCRIBER:

@@ -24,6 +24,7 @@ class Tasks:
         self._scheduler = scheduler
         self._running: set[Deferred[Any]] = set()
         self._waiting: list[Deferred[None]] = []
+        self._stopped = False
 
     def run(self, work: Work[T]) -> Deferred[T]:
         """Starts it now.  Cancelling what is returned does not reach the work."""
@@ -46,11 +47,19 @@ class Tasks:
         return outer
 
     def spawn(self, work: Work[object], what: str) -> None:
-        """Starts work that nobody waits for; its failure is logged."""
+        """Starts work that nobody waits for; its failure is logged.  After `stop` nothing is started."""
+        if self._stopped:
+            work.close()
+            return
         self.run(work).addErrback(lambda failure: _log.failure("{what} failed", failure=failure, what=what))
 
     def later(self, seconds: float, work: Callable[[], Work[object]], what: str) -> None:
-        self._scheduler.callLater(seconds, lambda: self.spawn(work(), what))
+        def start() -> None:
+            if not self._stopped:
+                self.spawn(work(), what)
+
+        if not self._stopped:
+            self._scheduler.callLater(seconds, start)
 
     async def within(self, seconds: float, running: Deferred[T]) -> T | None:
         """The result, or None when the time is over: then the work goes on without us."""
@@ -78,6 +87,11 @@ class Tasks:
         passed: Deferred[None] = Deferred()
         self._scheduler.callLater(0, passed.callback, None)
         await passed
+
+    async def stop(self) -> None:
+        """Starts nothing more of its own accord, and waits for what runs."""
+        self._stopped = True
+        await self.settled()
 
     async def settled(self) -> None:
         """When nothing runs any more."""

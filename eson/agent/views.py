@@ -19,6 +19,7 @@ from eson.model.flows import Flow
 from eson.model.positions import format_time
 from eson.model.subscriptions import Side, State, Subscription
 from eson.processors.port import ProcessorStatus
+from eson.store.records import StoredProcessor
 
 BASE_KEYS = ("flow", "type", "topic", "server", "security")
 SET_KEYS = ("visibility", "description", "partitions", "retention", "mode")
@@ -146,6 +147,25 @@ def subscriber_item(
             "since": format_time(subscription.since),
             **_progress(status),
             "expires": "" if expires is None else format_time(expires),
+        },
+    )
+
+
+def local_processor_item(processor: StoredProcessor, status: ProcessorStatus | None) -> Item:
+    """GET SUBSCRIPTIONS of a processor between local flows."""
+    return shown(
+        SUBSCRIPTION_KEYS,
+        {
+            "subscription": processor.id,
+            "flow": ",".join(processor.sources),
+            "local": ",".join(processor.destinations),
+            "principal": str(processor.owner),
+            "state": processor.state.value,
+            "reason": processor.reason,
+            "actor": processor.actor,
+            "since": format_time(processor.since),
+            "start": ",".join(f"{partition}:{offset}" for partition, offset in processor.start) or "NOW",
+            **_progress(status),
         },
     )
 

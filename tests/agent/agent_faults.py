@@ -34,6 +34,8 @@ READS = frozenset(
         "account",
         "accounts",
         "audit",
+        "processor",
+        "processors",
         "servers",
         "describe_queue",
         "list_queues",

@@ -16,6 +16,7 @@ from eson.model.flows import Visibility
 from eson.model.principals import ANONYMOUS, Caller
 from eson.model.subscriptions import Side, State
 from eson.processors.memory import MemoryProcessors
+from eson.store.records import StoredProcessor
 
 FAULTS: tuple[Fault, ...] = ("fail before", "fail after", "crash before", "crash after")
 ANYBODY = Caller(ANONYMOUS)
@@ -80,6 +81,21 @@ def both_here(world: World) -> str:
     return world.say(TEST, f"SUBSCRIBE {F} LOCAL here.flows.unix.ar").split()[2]
 
 
+def bridge(world: World) -> str:
+    world.flow(F)
+    return world.say(TEST, f"REPLICATE {F} there.flows.unix.ar").split()[2]
+
+
+def far(world: World) -> str:
+    assert world.say(EMILIANO, "CREATE FLOW far.flows.emiliano.ar visibility=public").startswith("220")
+    return ""
+
+
+def far_bridge(world: World) -> str:
+    far(world)
+    return world.say(TEST, "REPLICATE far.flows.emiliano.ar there.flows.unix.ar").split()[2]
+
+
 def anonymous(world: World) -> str:
     world.flow(f"{F} visibility=public")
     world.flow("other.flows.unix.ar visibility=public")
@@ -114,6 +130,13 @@ def cases() -> list[Case]:
         ("delete the local flow of both here", both_here, TEST, "DELETE FLOW here.flows.unix.ar"),
         ("deny", pending, TEST, "DENY SUBSCRIBER {copy}"),
         ("get credential", credential, TEST, f"GET CREDENTIAL {F}"),
+        ("replicate", listed, TEST, f"REPLICATE {F} there.flows.unix.ar"),
+        ("replicate from far", far, TEST, "REPLICATE far.flows.emiliano.ar there.flows.unix.ar"),
+        ("signal", listed, TEST, f"SIGNAL {F} TO there.flows.unix.ar here.flows.unix.ar WHEN \"type = 'x'\""),
+        ("end a bridge", bridge, TEST, "UNSUBSCRIBE {copy}"),
+        ("end a bridge from far", far_bridge, TEST, "UNSUBSCRIBE {copy}"),
+        ("delete the source of a bridge", bridge, TEST, f"DELETE FLOW {F} FORCE"),
+        ("pause a bridge", bridge, TEST, "PAUSE SUBSCRIPTION {copy}"),
         ("pause at the provider", subscribed, TEST, "PAUSE SUBSCRIPTION {copy}"),
         (
             "resume at the provider",
@@ -274,6 +297,11 @@ def check_done(walk: Walk, reply: str) -> None:
     elif verb == "SUBSCRIBE":
         made = reply.split()[-3] if reply.startswith("220") else reply.split()[2]
         assert made in live
+    elif verb in ("REPLICATE", "SIGNAL"):
+        assert run(world.unix.store.processor(reply.split()[2])).state is State.ACTIVE
+    elif copy.startswith("p-") and line.startswith(("UNSUBSCRIBE", "PAUSE")):
+        found = run(world.unix.store.processor(copy))
+        assert found is None if verb == "UNSUBSCRIBE" else found.state is State.PAUSED
     elif verb in ("UNSUBSCRIBE", "REMOVE", "DENY"):
         assert copy not in live
     elif verb == "APPROVE":
@@ -294,6 +322,7 @@ def state(world: World) -> Any:
         found.append({one.name: one.visibility for one in run(ports.store.all_flows())})
         found.append({one.name for one in run(ports.store.namespaces())})
         found += [{id: one.state for id, one in subscriptions(ports, side).items()} for side in Side]
+        found.append({one.id: one.state for one in run(ports.store.processors())})
     return found
 
 
@@ -307,7 +336,10 @@ def check(walk: Walk) -> None:
         check_participant(ports)
     provided = subscriptions(walk.world.unix, Side.PROVIDER)
     received = subscriptions(walk.world.emiliano, Side.SUBSCRIBER)
-    foreign = {id for id, one in provided.items() if one.principal.participant == "emiliano.ar"}
+    provided |= subscriptions(walk.world.emiliano, Side.PROVIDER)
+    others = subscriptions(walk.world.unix, Side.SUBSCRIBER)
+    received |= {id: one for id, one in others.items() if one.flow.endswith("emiliano.ar")}
+    foreign = {id for id, one in provided.items() if one.principal.participant}
     assert foreign == set(received), f"one side knows {foreign}, the other {set(received)}"
     for id, one in received.items():
         assert (one.state is State.PENDING) == (provided[id].state is State.PENDING)
@@ -336,13 +368,22 @@ def check_participant(ports: Ports) -> None:
     for one in received.values():
         assert one.copy
         assert one.state is State.PENDING or one.local in flows
-    check_processors(processors, [*provided.values(), *received.values()])
+    between = run(store.processors())
+    for one in between:
+        assert one.state is not State.REQUESTED
+        assert set(one.sources + one.destinations) <= set(flows)
+    check_processors(processors, [*provided.values(), *received.values(), *between])
     check_users(ports, flows, provided, received)
 
 
 def check_processors(processors: MemoryProcessors, records: list[Any]) -> None:
     running, journals = set(), set()
     for one in records:
+        if isinstance(one, StoredProcessor):
+            journals.add(one.id)
+            if one.state is State.ACTIVE:
+                running.add(one.id)
+            continue
         both_here = (
             one.side is Side.SUBSCRIBER and one.flow.endswith("unix.ar") and one.local.endswith("unix.ar")
         )

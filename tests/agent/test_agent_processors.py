@@ -1,0 +1,244 @@
+"""REPLICATE, COLLECT, DISTRIBUTE and SIGNAL."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
+
+from eson.agent.hosting import Limits
+from eson.brokers.port import Record
+from eson.model.principals import ANONYMOUS, Caller
+from eson.model.subscriptions import Side, State
+from eson.processors.memory import MemoryProcessors
+
+A, B, C, D = (f"{name}.flows.unix.ar" for name in "abcd")
+FAR = "far.flows.emiliano.ar"
+
+
+def world_with(*flows: str) -> World:
+    world = World()
+    for name in flows:
+        world.flow(name)
+    return world
+
+
+def made(world: World, line: str) -> str:
+    """The id of the processor that the line makes."""
+    reply = world.say(TEST, line)
+    assert reply.startswith("220 OK p-"), reply
+    return reply.removeprefix("220 OK ")
+
+
+def record(world: World, id: str) -> Any:
+    return run(world.unix.store.processor(id))
+
+
+def test_a_bridge_carries_what_is_written_from_now_on() -> None:
+    world = world_with(f"{A} partitions=2")
+    sink = run(world.unix.broker.write(A))
+    run(sink.send([Record(1, -1, 0, None, b"old")]))
+    id = made(world, f"REPLICATE {A} TO {B}")
+    order = world.unix.processors.orders[id]
+    assert (order.kind, order.sources[0].queue, order.destinations[0].queue) == ("bridge", A, B)
+    assert dict(order.start) == {0: 0, 1: 1}
+    assert world.unix.broker.queues[B].settings.partitions == 2
+    assert record(world, id).state is State.ACTIVE
+
+
+@pytest.mark.parametrize(
+    "line, kind, sources, destinations",
+    [
+        (f"COLLECT {A} {B} TO {C}", "collector", [A, B], [C]),
+        (f"COLLECT {A} {B} {C}", "collector", [A, B], [C]),
+        (f"DISTRIBUTE {A} TO {C} {D}", "distributor", [A], [C, D]),
+        (f"SIGNAL {A} {B} TO {C} {D} WHEN \"type = 'tick'\"", "signal", [A, B], [C, D]),
+        (f"SIGNAL {A} {C}", "signal", [A], [C]),
+    ],
+)
+def test_the_other_kinds(line: str, kind: str, sources: list[str], destinations: list[str]) -> None:
+    world = world_with(A, B)
+    id = made(world, line)
+    order = world.unix.processors.orders[id]
+    assert order.kind == kind
+    assert [end.flow for end in order.sources] == sources
+    assert [end.flow for end in order.destinations] == destinations
+    assert order.when == ("type = 'tick'" if "WHEN" in line else "")
+    assert (order.start == "now") == (len(sources) > 1)
+
+
+def test_they_are_listed_described_paused_stopped_and_ended() -> None:
+    world = world_with(A)
+    id = made(world, f"DISTRIBUTE {A} {B} {C}")
+    (item,) = world.items(TEST, "GET SUBSCRIPTIONS")
+    assert (item["subscription"], item["flow"], item["local"], item["state"]) == (id, A, f"{B},{C}", "active")
+    assert world.say(TEST, f"DESCRIBE PROCESSOR {id}").startswith(
+        f"220 DATA\nprocessor={id}\nkind=distributor\nsource={A}\ndestination={B}\ndestination={C}\nstate=running\n"
+    )
+    assert world.say(TEST, "GET PROCESSORS").startswith(
+        f"220 DATA\nprocessor={id} kind=distributor state=running "
+    )
+    assert world.say(TEST, f"PAUSE SUBSCRIPTION {id}") == "220 OK"
+    assert world.unix.processors.status(id).state == "paused"
+    assert "\nstate=paused\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
+    assert world.say(TEST, f"STOP SUBSCRIPTION {id}") == "220 OK"
+    assert world.unix.processors.ids() == []
+    assert "\nstate=stopped\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
+    assert world.say(TEST, f"PAUSE SUBSCRIPTION {id}").startswith("554")
+    assert world.say(TEST, f"RESUME SUBSCRIPTION {id}") == "220 OK"
+    assert world.say(TEST, f"UNSUBSCRIBE {id}") == "220 OK"
+    assert world.unix.processors.journals == set()
+    assert world.say(TEST, f"UNSUBSCRIBE {id}") == f"550 No such subscription: {id}"
+    assert set(world.unix.broker.queues) == {A, B, C}, "flows and their events stay"
+
+
+def test_strangers_see_none() -> None:
+    world = world_with(A)
+    id = made(world, f"REPLICATE {A} {B}")
+    for line in ("UNSUBSCRIBE {}", "PAUSE SUBSCRIPTION {}", "DESCRIBE PROCESSOR {}"):
+        hidden = world.say(BOB, line.format(id))
+        assert hidden == world.say(BOB, line.format("p-0000000")).replace("p-0000000", id)
+        assert hidden.startswith("550 ")
+    assert world.items(BOB, "GET PROCESSORS") == world.items(BOB, "GET SUBSCRIPTIONS") == []
+
+
+@pytest.mark.parametrize(
+    "caller, line, reply",
+    [
+        (TEST, f"REPLICATE none.flows.unix.ar {B}", "550 No such flow: none.flows.unix.ar"),
+        (TEST, f"REPLICATE {A} {A}", f"554 Conflict: {A} is the source: a loop would be closed"),
+        (TEST, f"COLLECT {FAR} {A} TO {B}", f"551 Not hosted here: {FAR}"),
+        (TEST, f"SIGNAL {FAR} TO {B}", f"551 Not hosted here: {FAR}"),
+        (TEST, f"SIGNAL {A} TO {B} WHEN \"type = \"", None),
+        (BOB, f"REPLICATE {A} {B}", f"557 Not allowed: read on {A}"),
+        (Caller(ANONYMOUS), "REPLICATE open.flows.unix.ar x.flows.unix.ar", "557 Not allowed: write on x.flows.unix.ar"),
+        (BOB, "REPLICATE open.flows.unix.ar x.flows.unix.ar", "557 Not allowed: administer on flows.unix.ar"),
+        (BOB, f"REPLICATE open.flows.unix.ar {A}", f"557 Not allowed: write on {A}"),
+        (TEST, f"REPLICATE gone.flows.nowhere.ar {B}", "456 Agent of gone.flows.nowhere.ar cannot be reached"),
+        (TEST, f"REPLICATE none.flows.emiliano.ar {B}", "556 Remote agent refused: No such flow: none.flows.emiliano.ar"),
+    ],
+)  # fmt: skip
+def test_refusals_leave_no_processor(caller: Caller, line: str, reply: str | None) -> None:
+    world = world_with(A, "open.flows.unix.ar visibility=public")
+    said = world.say(caller, line)
+    assert said == reply or (reply is None and said.startswith("501 Usage: WHEN: "))
+    world.settle(70)
+    assert run(world.unix.store.processors()) == []
+    assert run(world.unix.store.intentions()) == []
+    assert run(world.unix.store.subscriptions()) == []
+    assert world.unix.processors.ids() == []
+
+
+def test_loops_through_processors_are_seen() -> None:
+    world = world_with(A)
+    made(world, f"REPLICATE {A} {B}")
+    made(world, f"REPLICATE {B} {C}")
+    loop = f"554 Conflict: {A} is among the sources of that flow: a loop would be closed"
+    assert world.say(TEST, f"REPLICATE {C} {A}") == loop
+    assert world.say(TEST, f"SUBSCRIBE {C} LOCAL {A}") == loop
+    copy = world.say(TEST, f"SUBSCRIBE {C} LOCAL {D}").split()[2]
+    assert world.say(TEST, f"REPLICATE {D} {A}") == loop
+    assert copy in world.unix.processors.orders
+
+
+def test_a_flow_of_another_participant_is_subscribed_to_first() -> None:
+    world = world_with(A)
+    world.say(EMILIANO, f"CREATE FLOW {FAR} visibility=public partitions=3")
+    id = made(world, f"REPLICATE {FAR} {B}")
+    near = f"{FAR}.flows.unix.ar"
+    order = world.unix.processors.orders[id]
+    assert (order.sources[0].queue, order.destinations[0].queue) == (near, B)
+    assert world.unix.broker.queues[B].settings.partitions == 3
+    (subscription,) = run(world.unix.store.subscriptions(Side.SUBSCRIBER))
+    assert (subscription.flow, subscription.local, subscription.state) == (FAR, near, State.ACTIVE)
+    second = made(world, f"DISTRIBUTE {FAR} {C} {D}")
+    assert world.unix.processors.orders[second].sources[0].queue == near
+    assert len(run(world.unix.store.subscriptions(Side.SUBSCRIBER))) == 1, "one that is there serves"
+    world.say(TEST, f"UNSUBSCRIBE {second}")
+    assert len(run(world.unix.store.subscriptions(Side.SUBSCRIBER))) == 1
+    world.say(TEST, f"UNSUBSCRIBE {id}")
+    assert run(world.unix.store.subscriptions()) == []
+    assert run(world.emiliano.store.subscriptions()) == []
+
+
+def test_a_listed_flow_of_another_participant_waits_for_its_approval() -> None:
+    world = world_with(A)
+    world.say(EMILIANO, f"CREATE FLOW {FAR} partitions=2")
+    id = made(world, f"REPLICATE {FAR} {B}")
+    (waiting,) = world.items(EMILIANO, f"GET SUBSCRIBERS {FAR}")
+    world.say(EMILIANO, f"APPROVE SUBSCRIBER {waiting['subscriber']}")
+    world.settle(180)
+    assert record(world, id).state is State.ACTIVE
+    assert world.unix.broker.queues[B].settings.partitions == 2
+
+
+def test_a_processor_that_is_not_ready_is_pending_until_it_runs() -> None:
+    world = world_with(A)
+    create = world.unix.processors.create
+
+    async def late(order: Any) -> None:
+        world.unix.processors.never_ready(order.id)
+        await create(order)
+
+    world.unix.processors.create = late  # type: ignore[method-assign]
+    reply = world.say(TEST, f"REPLICATE {A} {B}")
+    assert reply.startswith("202 Pending p-")
+    id = reply.split()[2]
+    assert record(world, id).state is State.REQUESTED
+    world.unix.processors.ready(id)
+    world.settle(3)
+    assert record(world, id).state is State.ACTIVE
+    world.unix.processors.change(id, state="unreachable")
+    world.settle(1)
+    assert (record(world, id).state, record(world, id).reason) == (State.FAILING, "broker unreachable")
+
+
+@pytest.mark.parametrize(
+    "verb, state", [("", State.ACTIVE), ("PAUSE", State.PAUSED), ("STOP", State.STOPPED)]
+)
+def test_they_survive_a_restart(verb: str, state: State) -> None:
+    world = world_with(A)
+    id = made(world, f"REPLICATE {A} {B}")
+    if verb:
+        assert world.say(TEST, f"{verb} SUBSCRIPTION {id}") == "220 OK"
+    journals = world.unix.processors.journals
+    world.unix.processors = MemoryProcessors(world.time.now)
+    world.unix.processors.journals |= journals
+    run(world.provider.stop())
+    world.provider = start_agent(world.unix, world.network)
+    run(world.provider.start())
+    world.settle(70)
+    assert record(world, id).state is state
+    assert (id in world.unix.processors.ids()) == (state is State.ACTIVE)
+    assert id in world.unix.processors.journals
+
+
+def test_deleting_flows_of_a_processor() -> None:
+    world = world_with(A)
+    id = made(world, f"REPLICATE {A} {B}")
+    assert world.say(TEST, f"DELETE FLOW {A}") == f"554 Conflict: {A} is read by processors: {id}"
+    assert world.say(TEST, f"DELETE FLOW {B}") == f"220 OK {B}"
+    assert run(world.unix.store.processors()) == []
+    id = made(world, f"REPLICATE {A} {B}")
+    assert world.say(TEST, f"DELETE FLOW {A} FORCE") == f"220 OK {A}"
+    assert world.unix.processors.ids() == []
+
+
+def test_destinations_follow_the_partitions_of_their_source() -> None:
+    world = world_with(A)
+    made(world, f"REPLICATE {A} {B}")
+    world.say(TEST, f"UPDATE FLOW {A} partitions=4")
+    world.settle(70)
+    assert world.unix.broker.queues[B].settings.partitions == 4
+
+
+def test_processors_per_account() -> None:
+    world = World(Limits(flows_per_account=3, check=timedelta(minutes=5)))
+    world.flow(A)
+    made(world, f"REPLICATE {A} {B}")
+    made(world, f"REPLICATE {A} {C}")
+    made(world, f"REPLICATE {B} {C}")
+    assert world.say(TEST, f"REPLICATE {C} {B}").startswith("554")
+    assert world.say(TEST, f"COLLECT {A} TO {C}") == "452 Limit reached: processors per account"
