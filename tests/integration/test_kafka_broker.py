@@ -12,8 +12,9 @@ from brokers.contract.broker_contract import BrokerContract, Call, fresh, read_a
 from brokers.kafka.wire_samples import samples
 from confluent_kafka import Consumer, Producer
 from servers.certificates import Authority
-from servers.kafka import ADMIN, PASSWORD, Kafka, StartKafka
+from servers.kafka import ADMIN, PASSWORD, Kafka, StartKafka, free_ports
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, capturedLogs
 
 from eson.brokers.kafka.broker import KafkaBroker
 from eson.brokers.kafka.failures import LoginRefused, Unreachable
@@ -207,6 +208,49 @@ def test_a_broker_that_is_down_is_named_at_once_and_found_again(
     kafka.restart()
     call(write_all, broker, "kept.flows.unix.ar", [record(b"2")])
     assert [r.value for r in call(lambda: waiting[0])] == [b"2"]
+
+
+def test_logins_are_renewed_before_the_broker_ends_them(
+    start_kafka: StartKafka, call: Call, make: Make
+) -> None:
+    """With sessions of two seconds, what runs for longer goes on over new connections, and nothing is said about it."""
+    kafka = start_kafka(properties={"connections.max.reauth.ms": "2000", "connections.max.idle.ms": "60000"})
+    with capturedLogs() as logged:
+        broker = make(access(kafka))
+        call(lambda: broker._checking)
+    assert [event["log_level"].name for event in logged if event["log_level"] >= LogLevel.warn] == []
+    call(broker.create_queue, "long.flows.unix.ar")
+
+    async def write() -> int:
+        sink = await broker.write("long.flows.unix.ar")
+        connections: set[int] = set()
+        written = 0
+        while len(connections) < 3:
+            await sink.send([record(b"%d" % written)])
+            written += 1
+            connections |= {id(connection) for connection in broker._data._open.values()}
+        return written
+
+    written = call(write)
+    assert [int(r.value or b"") for r in call(read_all, broker, "long.flows.unix.ar")] == list(range(written))
+
+
+def test_settings_that_let_revoked_users_stay_are_told_at_start(kafka: Kafka, call: Call, make: Make) -> None:
+    with capturedLogs() as logged:
+        broker = make(access(kafka))
+        call(lambda: broker._checking)
+    told = [event["warning"] for event in logged if event["log_level"] is LogLevel.warn]
+    assert [text.split()[0] for text in told] == ["connections.max.reauth.ms", "connections.max.idle.ms"]
+
+
+def test_a_broker_that_is_down_at_start_is_no_error(call: Call, make: Make) -> None:
+    (port,) = free_ports(1)
+    with capturedLogs() as logged:
+        broker = make(Access((Server("127.0.0.1", port),)))
+        call(lambda: broker._checking)
+    assert any("cannot be checked now" in (event["log_format"] or "") for event in logged)
+    with pytest.raises(Unreachable):
+        call(broker.list_queues)
 
 
 def test_a_leader_that_dies_costs_nothing_and_doubles_nothing(
