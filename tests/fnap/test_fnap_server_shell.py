@@ -521,6 +521,25 @@ def test_shutting_down_tells_everybody() -> None:
     assert server.factory.outcomes == {"shutdown": 3}
 
 
+def test_sessions_of_an_account_can_be_ended() -> None:
+    """Whatever they are doing; those of others go on."""
+    server = Server()
+    filled(server, 1)
+    idle, follows, stranger = server.connect(), server.connect(), server.connect(login=False)
+    stranger.says(b"AUTHENTICATE ANONYMOUS =\r\n")
+    follows.says(b"READ a.unix.ar FOLLOW\r\n")
+    assert server.factory.accounts() == {"test"}
+    server.factory.end_sessions("test", "account locked", "The account was locked")
+    for one in (idle, follows):
+        assert one.hears() == b"421 The account was locked\r\n"
+        assert one.over
+        one.leaves()
+    assert server.agent.readers[-1].closed
+    assert stranger.says(b"NOOP\r\n") == b"220 OK\r\n"
+    assert server.factory.accounts() == set()
+    assert server.factory.outcomes == {"account locked": 2}
+
+
 def test_one_reply_to_each_bad_line() -> None:
     """Bare LF at once, then what follows is a new line; too long lines once, in any pieces."""
     server = Server()

@@ -159,6 +159,16 @@ class FnapFactory(Factory[FnapServer]):
         for session in list(self._slots[self._checked_slot]):
             session.check(now)
 
+    def accounts(self) -> set[str]:
+        """Accounts that have sessions here."""
+        return {session.counted_user for session in self._all() if session.counted_user}
+
+    def end_sessions(self, account: str, outcome: str, text: str) -> None:
+        """Ends all sessions of an account, whatever they are doing, with a 421."""
+        for session in self._all():
+            if session.counted_user == account:
+                session.shut_down(outcome, text)
+
     async def shut_down(self, seconds: float = 5.0) -> None:
         """Tells every client with a 421 and waits until all are gone; those that linger are cut off after `seconds`."""
         for session in self._all():

@@ -402,9 +402,9 @@ class FnapServer(Protocol):
             return "No whole line in time"
         return "Idle too long" if silence > deadlines.idle else ""
 
-    def shut_down(self) -> None:
+    def shut_down(self, outcome: str = "shutdown", text: str = SHUT_DOWN) -> None:
         """Ends the session with a 421."""
-        self._do(self.session.close("shutdown", SHUT_DOWN))
+        self._do(self.session.close(outcome, text))
 
 
 _ACTS: Mapping[type, Callable[[FnapServer, Any], None]] = {
