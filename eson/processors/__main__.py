@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 
-from eson.processors.child.conversation import Conversation
+from eson.processors.child.sparing import leave_clients_out
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,6 +24,9 @@ def main() -> int:
     end_with_parent()
     inlet, outlet = move_away()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_clients_out()
+    import eson.processors.child.conversation  # noqa: F401  before what is imported is frozen
+
     # the hot path makes no cycles: collecting often only costs
     gc.collect()
     gc.freeze()
@@ -33,6 +36,8 @@ def main() -> int:
 
 
 async def _talk(inlet: int, outlet: int) -> None:
+    from eson.processors.child.conversation import Conversation
+
     conversation = Conversation(inlet, outlet)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, conversation.end)
     await conversation.run()

@@ -1,0 +1,66 @@
+"""The bridge on the embedded broker: to it that *is* a Kafka."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers.embedded import Embedded, StartEmbedded
+from servers.kafka_topics import Feed, Topics, bridge
+from servers.processor import ProcessorChild
+
+KILLS = 5
+
+
+@pytest.fixture
+def children() -> Iterator[list[ProcessorChild]]:
+    made: list[ProcessorChild] = []
+    yield made
+    for child in made:
+        child.kill()
+
+
+def _wait(here: Topics, source: str, there: Topics, copy: str) -> None:
+    wanted, end = here.digest(source), time.monotonic() + 60
+    while sum(there.ends(copy).values()) < sum(count for count, _ in wanted.values()):
+        assert time.monotonic() < end, there.ends(copy)
+        time.sleep(0.05)
+    assert there.digest(copy) == wanted
+
+
+def test_kills_of_bridge_and_broker_lose_nothing_and_repeat_nothing(
+    open_embedded: Embedded, start_embedded: StartEmbedded, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    other = start_embedded(login=False)
+    here, there = Topics(open_embedded.bootstrap()), Topics(other.bootstrap())
+    source, copy = here.create("source"), there.create("copy")
+    order = bridge(here.end(source), there.end(copy))
+    feed = Feed(here, source, 2000 * KILLS, 1.2 * KILLS)
+    for turn in range(2 * KILLS):
+        child = ProcessorChild(order, tmp_path / "journal")
+        children.append(child)
+        time.sleep(random.uniform(0.3, 0.7))
+        if turn % 2:
+            other.kill()
+            other.start()
+            time.sleep(random.uniform(0.1, 0.4))
+        child.kill()
+    feed.join()
+    children.append(ProcessorChild(order, tmp_path / "journal"))
+    _wait(here, source, there, copy)
+
+
+def test_it_says_that_it_is_exactly_once(
+    open_embedded: Embedded, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    topics = Topics(open_embedded.bootstrap())
+    source, copy = topics.create("source"), topics.create("copy")
+    topics.fill(source, 500)
+    child = ProcessorChild(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal")
+    children.append(child)
+    assert child.wait_ready().guarantee == "exactly-once"
+    child.wait_records(500)
+    _wait(topics, source, topics, copy)
