@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby, islice
 
 from publicsuffixlist import PublicSuffixList
@@ -30,7 +31,6 @@ MAX_SERVERS = 16
 
 _SERVICE_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\Z")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\Z")
-_SUFFIXES = PublicSuffixList()  # with its private section: below github.io each name is somebody else's
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,17 @@ def _unreachable(name: str, error: LookupFailed) -> AgentUnreachable:
 
 def parents(name: str) -> list[str]:
     """The parents that may answer for a name: nearest first, at most six, none above the registered domain."""
-    registered = _SUFFIXES.privatesuffix(name)
+    registered = _suffixes().privatesuffix(name)
     if not registered:
         return []
     inside = (one for one in ancestors(name) if is_at_or_below(one, registered))
     return list(islice(inside, MAX_PARENTS))
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    """With its private section: below github.io each name is somebody else's.  Read when it is first needed."""
+    return PublicSuffixList()
 
 
 def attributes(texts: Iterable[Sequence[str]]) -> dict[str, str]:

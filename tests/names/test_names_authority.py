@@ -29,6 +29,7 @@ SETTINGS = Settings(
     nameservers=("ns1.unix.ar",),
 )
 NO_ZONES = replace(SETTINGS, zones={})
+INNER_ZONE = replace(SETTINGS, zones={"x.flows.unix.ar": {"kf1": ("127.0.0.2",)}})
 
 
 def flow(name: str = "time.flows.unix.ar", namespace: str = "flows.unix.ar", **changes: Any) -> FlowNames:
@@ -309,6 +310,21 @@ def test_a_namespace_above_takes_in_the_zones_below_it_and_gives_them_back() -> 
     assert served.data("x.flows.unix.ar", "NS") == ["ns1.unix.ar."]
 
 
+def test_a_configured_zone_stays_one_below_a_namespace_that_is_a_zone() -> None:
+    served = Served(INNER_ZONE)
+    served.authority.put_flow(flow("a.x.flows.unix.ar", "x.flows.unix.ar"))
+    served.authority.put_flow(flow("a.flows.unix.ar"))
+    assert served.authority.zones() == ["flows.unix.ar", "x.flows.unix.ar"]
+    assert served.data("kf1.x.flows.unix.ar", "A") == ["127.0.0.2"]
+    assert served.data("a.x.flows.unix.ar", "PTR") == ["_flow._tcp.a.x.flows.unix.ar."]
+    assert served.data("x.flows.unix.ar", "NS") == ["ns1.unix.ar."]
+    served.authority.remove_namespace("flows.unix.ar")
+    served.authority.remove_namespace("x.flows.unix.ar")
+    assert served.authority.zones() == ["x.flows.unix.ar"]
+    assert served.data("kf1.x.flows.unix.ar", "A") == ["127.0.0.2"]
+    assert served.rcode("_flow._tcp.x.flows.unix.ar") == "NXDOMAIN"
+
+
 def test_a_namespace_that_is_withdrawn_takes_its_flows_and_leaves_the_zone_configured(served: Served) -> None:
     served.authority.put_flow(flow())
     served.authority.put_flow(flow("ksdj898.time.flows.unix.ar", copy=True, catalogued=False))
@@ -390,12 +406,11 @@ STEP = st.one_of(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(STEP, max_size=25), st.booleans())
+@given(st.lists(STEP, max_size=25), st.sampled_from([SETTINGS, NO_ZONES, INNER_ZONE]))
 def test_what_is_answered_depends_on_what_is_published_and_not_on_the_way_there(
-    steps: list[tuple[str, Any]], configured: bool
+    steps: list[tuple[str, Any]], setting: Settings
 ) -> None:
     """Also proves that no kept answer outlives what it says: each step is followed by questions that keep answers."""
-    setting = SETTINGS if configured else NO_ZONES
     served = Served(setting)
     questions = [(name, kind) for name, _ in FLOWS for kind in ("PTR", "SOA", "ANY")]
     questions += [

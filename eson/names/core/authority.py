@@ -100,7 +100,7 @@ class Authority:
         self._catalogues[namespace] = []
         if self.find(encode_name(namespace)) is None:
             for zone in list(self._zones.values()):
-                if is_below(zone.name, namespace):
+                if is_below(zone.name, namespace) and zone.name not in self._settings.zones:
                     self._close(zone)
             self._open(namespace)
             self._write_below(namespace)
