@@ -450,7 +450,7 @@ def test_json_is_one_object_a_line() -> None:
     assert b"principal=user:test" in text.feed(b"WHOAMI\r\n").said()
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -470,7 +470,7 @@ def test_no_octets_upset_the_session(pieces: list[bytes]) -> None:
         assert line == b"" or line[:3].isdigit() or b"\n" not in line
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.text(max_size=80))
 def test_any_line_is_a_command_or_an_error(text: str) -> None:
     """The grammar raises nothing but its own errors."""

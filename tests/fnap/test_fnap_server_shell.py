@@ -246,23 +246,45 @@ def test_places_are_counted_and_given_back() -> None:
     assert len(server.factory) == 1
 
 
-def test_who_leaves_during_the_login_takes_no_place() -> None:
-    """A login that is decided after the peer left counts for nobody."""
+def test_what_is_one_address() -> None:
+    """A /64 of IPv6 counts as one, and IPv4 inside IPv6 as what it is."""
+    places = Places(Limits(per_address=2))
+    same = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:0db8::1:0:0:0:3"]
+    assert [places.take(address) is None for address in same] == [True, True, False]
+    assert places.take("2001:db8:0:2::1") is None
+    assert [places.take(address) is None for address in ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1")] == [
+        True,
+        True,
+        False,
+    ]
+    for address in same:
+        places.give_back(address, "")
+    assert places.take(same[0]) is None
+
+
+@pytest.mark.parametrize("ask", ["verifier", "check_password", "authorise"])
+def test_who_leaves_during_the_login(ask: str) -> None:
+    """Whatever the login waits for, its answer comes to nobody, no place is taken, and nothing is logged as a fault."""
     server = Server(limits=Limits(per_user=1))
     decided: Deferred[None] = Deferred()
-    authorise = server.authenticator.authorise
+    asked = getattr(server.authenticator, ask)
 
     async def slow(*arguments: Any) -> Any:
         await decided
-        return await authorise(*arguments)
+        return await asked(*arguments)
 
-    server.authenticator.authorise = slow  # type: ignore[method-assign]
+    setattr(server.authenticator, ask, slow)
     one = server.connect(login=False)
-    one.says(LOGIN)
+    one.hears()
+    one.says(b"AUTHENTICATE SCRAM-SHA-256 biwsbj10ZXN0LHI9YWJj\r\n" if ask == "verifier" else LOGIN)
     one.leaves()
-    decided.callback(None)
-    server.connect()
+    with capturedLogs() as events:
+        decided.callback(None)
+        server.clock.advance(1)
+    assert not events
+    assert one.hears() == b""
     assert server.factory.outcomes == {"gone": 1}
+    assert server.factory.places.take_user("test")
 
 
 def test_passwords_in_clear() -> None:

@@ -290,11 +290,17 @@ class ServerSession:
 
     def verifier_found(self, found: Verifier | None) -> Actions:
         """Answers `AskVerifier`."""
-        return self._sasl_step(self._mechanism.verifier(found)) if self._mechanism else ()
+        mechanism = self._mechanism
+        return (
+            () if mechanism is None or self.state is S.CLOSED else self._sasl_step(mechanism.verifier(found))
+        )
 
     def password_checked(self, right: bool) -> Actions:
         """Answers `AskPassword`."""
-        return self._sasl_step(self._mechanism.checked(right)) if self._mechanism else ()
+        mechanism = self._mechanism
+        return (
+            () if mechanism is None or self.state is S.CLOSED else self._sasl_step(mechanism.checked(right))
+        )
 
     def authorised(self, caller: Caller | None) -> Actions:
         """Answers `Authorise`; None: it may not."""
