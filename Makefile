@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test kill-test check bench docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/eson demo
@@ -25,6 +25,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	@scripts/install-test-servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# exactly once the long way: 300 kills of the processor and 50 of the brokers
+kill-test: $(VENV)/.installed-test
+	@scripts/install-test-servers
+	@ESON_KILLS=$${ESON_KILLS:-300} ESON_BROKER_KILLS=$${ESON_BROKER_KILLS:-50} \
+		$(BIN)/python -m pytest -k kill tests/integration/test_bridge.py $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
