@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from eson.cli import lines
 from eson.cli.console import Console, pass_console
 from eson.cli.lines import WrongWords
+from eson.cli.running import Interrupted
 from eson.cli.watching import watch
 
 NAMED = ("flow", "namespace")
@@ -91,7 +94,8 @@ def get(
     if watched:
         if kind == "credential":
             raise WrongWords("a credential is not watched: each look would replace the password")
-        console.run(watch(console, line, name, interval))
+        with suppress(Interrupted):  # which is how one stops to watch
+            console.run(watch(console, line, name, interval))
         return
     reply = console.run(console.ask(line, name))
     if kind == "credential":

@@ -289,6 +289,7 @@ def test_watching_prints_what_has_changed(user: User) -> None:
 
     result = user.types("get", "subscriptions", "--watch", "-o", "json", answers={"GET": answer})
     printed = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
     assert printed == [
         {"subscription": COPY, "state": "active"},
         {"subscription": "a.b.c"},

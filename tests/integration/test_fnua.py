@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import shutil
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +24,9 @@ class Fnua:
     """The program with the user's file of one participant."""
 
     def __init__(self, participant: Participant) -> None:
-        self.file = participant.write_user_agent()
+        shared = participant.write_user_agent()
+        self.file = shared.with_name(f"fnua-{uuid.uuid4()}.yaml")  # tests change it
+        shutil.copy(shared, self.file)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -37,6 +43,16 @@ class Fnua:
         assert process.returncode == status, f"{words}: {process.returncode}: {err.decode()}"
         self.told = err.decode()
         return out.decode()
+
+    def follow(self, flow: str, count: int) -> list[str]:
+        """The ids of the first events of a flow, waited for."""
+        with self.start("read", flow, "--follow", "--from", "BEGINNING") as follower:
+            assert follower.stdout is not None
+            found = [str(json.loads(follower.stdout.readline())["id"]) for _ in range(count)]
+            follower.send_signal(signal.SIGINT)
+            follower.communicate(timeout=30)
+        assert follower.returncode == 0
+        return found
 
     def rows(self, *words: str) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.run("-o", "json", *words).splitlines()]
@@ -137,7 +153,7 @@ def test_subscriptions_at_one_agent(unix: Participant) -> None:
     assert fnua.rows("subscribe", "src.flows.unix.ar", "--token", "once")[0]["copy"] == copy
     assert [row["subscriber"] for row in fnua.rows("get", "subscribers", "src.flows.unix.ar")] == [copy]
     fnua.run("write", "src.flows.unix.ar", text=lines_of(5))
-    eventually(lambda: len(fnua.run("read", copy).splitlines()) == 5, 20)
+    assert fnua.follow(copy, 5) == list("01234")
     fnua.run("pause", copy)
     assert fnua.rows("get", "subscriptions")[0]["state"] == "paused"
     fnua.run("resume", copy)
@@ -189,6 +205,58 @@ def test_an_agent_that_only_its_name_is_known_of(unix: Participant, tmp_path: Pa
     assert fnua.rows("whoami")[0]["tls"] in (True, "yes")
 
 
+def at_a_terminal(*command: str) -> tuple[int, str]:
+    """What a program shows on a terminal of 100 columns, colours and movements of the cursor left out; its status."""
+    shown: list[bytes] = []
+
+    def look(terminal: int) -> bytes:
+        octets = os.read(terminal, 65536)
+        shown.append(octets)
+        return octets
+
+    with open(os.devnull, "wb") as nothing:
+        saved = os.dup(1)
+        os.dup2(nothing.fileno(), 1)
+        try:
+            status = pty.spawn([*command], look, lambda _: b"")
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)
+    text = b"".join(shown).decode()
+    return os.waitstatus_to_exitcode(status), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace(
+        "\r\n", "\n"
+    )
+
+
+def test_tables_and_progress_on_a_terminal(unix: Participant, tmp_path: Path) -> None:
+    fnua = Fnua(unix)
+    fnua.run("create", "flow", "shown.flows.unix.ar", "description=for people")
+    command = (str(BIN / "fnua"), "-c", str(fnua.file))
+    status, text = at_a_terminal(*command, "describe", "flow", "shown.flows.unix.ar")
+    assert status == 0
+    assert "description  for people\n" in text
+    file = tmp_path / "events.jsonl"
+    file.write_text(lines_of(1000))
+    status, text = at_a_terminal(*command, "write", "shown.flows.unix.ar", "--file", str(file))
+    assert status == 0
+    assert "Writing" in text
+    assert text.endswith("1000 events written\n")
+
+
+def test_a_reader_that_has_seen_enough(unix: Participant) -> None:
+    """A closed pipe ends it without a word."""
+    fnua = Fnua(unix)
+    fnua.run("create", "flow", "long.flows.unix.ar")
+    fnua.run("write", "long.flows.unix.ar", text=lines_of(5000))
+    reader = fnua.start("read", "long.flows.unix.ar", "--follow")
+    assert reader.stdout is not None
+    reader.stdout.readline()
+    reader.stdout.close()
+    assert reader.wait(20) == 1
+    assert reader.stderr is not None
+    assert reader.stderr.read() == b""
+
+
 def test_completion_knows_the_verbs(unix: Participant) -> None:
     environment = {
         **os.environ,
@@ -218,8 +286,8 @@ def test_a_flow_of_another_participant(tmp_path: Path) -> None:
         made = here.rows("subscribe", FLOW)[0]
         local = str(made["local"])
         there.run("write", FLOW, text=lines_of(20))
-        eventually(lambda: len(here.run("read", local).splitlines()) == 20, 30)
+        assert here.follow(local, 20) == [str(number) for number in range(20)]
         assert here.rows("get", "subscriptions")[0]["state"] == "active"
         here.run("unsubscribe", str(made["copy"]))
-        eventually(lambda: there.rows("get", "subscribers", FLOW) == [], 30)
+        assert there.rows("get", "subscribers", FLOW) == []
         assert len(here.run("read", local).splitlines()) == 20, "what was carried stays"
