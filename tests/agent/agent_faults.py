@@ -52,6 +52,12 @@ READS = frozenset(
 )
 
 
+def is_possible(fault: Fault, name: str) -> bool:
+    """Nothing comes after a question, and a store that fails has kept nothing."""
+    port, _, method = name.partition(".")
+    return fault.endswith("before") or not (method in READS or (port == "store" and fault == "fail after"))
+
+
 class Crashed(BaseException):
     """The agent's process is gone: nothing of it may catch this."""
 
@@ -88,17 +94,17 @@ class Steps:
         return await self._fault(name, do)
 
     async def _fault(self, name: str, do: Callable[[], Any]) -> Any:
-        port, _, method = name.partition(".")
-        before = self.fault.endswith("before")
-        if not before and (method in READS or (port == "store" and self.fault == "fail after")):
-            return await do()  # nothing is behind a question; a store that fails has kept nothing
         self.happened = True
-        if not before:
+        if self.fault.endswith("after"):
             await do()
         if self.fault.startswith("crash"):
             self.dead = True
             raise Crashed(name)
-        raise AgentUnreachable("flow") if port in ("remotes", "session") else BackendFailed(f"{name} failed")
+        raise (
+            AgentUnreachable("flow")
+            if name.startswith(("remotes.", "session."))
+            else BackendFailed(f"{name} failed")
+        )
 
 
 class FaultyPort:

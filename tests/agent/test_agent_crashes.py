@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from agent.agent_faults import Crashed, Fault, MortalAgent, MortalClock, Steps
+from agent.agent_faults import Crashed, Fault, MortalAgent, MortalClock, Steps, is_possible
 from agent.agent_world import BOB, EMILIANO, TEST, Ports, World, run, start_agent
 
 from eson.fnap.core.grammar import parse_command
@@ -248,8 +248,8 @@ class Walk:
             agent = start_agent(self.ports, self.world.network)
             self._put(agent)
             run(agent.start())
-        for _ in range(80):
-            self.world.time.advance(15)
+        for _ in range(40):
+            self.world.time.advance(30)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}, {case.fault_at}")
@@ -262,12 +262,11 @@ def test_a_fault_at_any_step_leaves_nothing_half_made(case: Case) -> None:
     walk.recover()
     check(walk)
     check_done(walk, reply)
-    happened = 0
     for fault in FAULTS:
-        for at in range(len(names)):
+        for at in [at for at, name in enumerate(names) if is_possible(fault, name)]:
             walk = Walk(case)
             reply = walk.act(fault, at)
-            happened += walk.steps.happened
+            assert walk.steps.happened
             walk.recover()
             try:
                 check(walk)
@@ -277,7 +276,6 @@ def test_a_fault_at_any_step_leaves_nothing_half_made(case: Case) -> None:
                     assert state(walk.world) == walk.before, "an error must leave everything as it was"
             except AssertionError as error:
                 raise AssertionError(f"{fault} {at} {walk.steps.names[at]}: {reply!r}: {error}") from error
-    assert happened > len(names)
 
 
 def check_done(walk: Walk, reply: str) -> None:
