@@ -68,7 +68,7 @@ def passwd(config: Path, name: str) -> None:
 @account.command()
 @_named
 def lock(config: Path, name: str) -> None:
-    """Refuse an account's logins; sessions that are open go on."""
+    """Refuse an account's logins, and end its open sessions."""
     with opened_accounts(_places(config)) as accounts:
         wait(accounts.lock(this_person(), name, True))
     _say(f"Account {name} locked.")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from eson.agent.clock import SystemClock
 from eson.agent.logins import Logins, decoy_secret
 from eson.agent.remotes import RemoteAgents
 from eson.agent.service import Agent
+from eson.agent.standing import Standing
 from eson.config import Config, Places
 from eson.errors import EsonError
 from eson.fnap.net.factory import FnapFactory
@@ -46,6 +48,10 @@ from eson.web.metrics import Observed, metrics_site
 
 CHECKERS = 2
 """Threads that stretch passwords; each check is about 40 ms of one core."""
+
+
+WATCH_ACCOUNTS = 2.0
+"""Seconds between two looks at the accounts of open sessions."""
 
 
 class Participant(Service):
@@ -149,6 +155,7 @@ class Participant(Service):
             decoy_secret(self._key),
         )
         factories = self._open_fnap(agent, logins, brokers)
+        self._watch_accounts(store, factories)
         self._open_metrics(processors, factories, brokers)
         self._state.tell_listeners({**self._listeners.told(), "brokers": brokers.listeners()})
         self.log.info("eson: ready")
@@ -213,6 +220,35 @@ class Participant(Service):
         self._listeners.open_fnap(clear, tls)
         return [clear, tls]
 
+    def _watch_accounts(self, store: SqliteStore, factories: list[FnapFactory]) -> None:
+        """Ends sessions of accounts that `eson account` locks or removes."""
+
+        def accounts() -> set[str]:
+            return factories[0].accounts() | factories[1].accounts()
+
+        def end(account: str) -> None:
+            self.log.info("sessions of {account} end: it was locked or removed", account=account)
+            for factory in factories:
+                factory.end_sessions(account, "account locked", "The account was locked")
+
+        standing = Standing(store, accounts, end)
+        self._repeat(
+            "the watch over accounts", WATCH_ACCOUNTS, lambda: Deferred.fromCoroutine(_tried(standing))
+        )
+
+    def _repeat(self, name: str, seconds: float, work: Callable[[], object]) -> None:
+        loop = LoopingCall(work)
+        loop.clock = self._reactor
+        loop.start(seconds, now=False).addErrback(
+            lambda failure: self.log.failure("{name} failed", failure, name=name)
+        )
+
+        async def stop() -> None:
+            if loop.running:
+                loop.stop()
+
+        self._undoing.add(name, stop)
+
     def _open_metrics(self, processors: Processors, factories: list[FnapFactory], brokers: Brokers) -> None:
         counts = self._listeners.names.counts
         observed = Observed(
@@ -228,22 +264,24 @@ class Participant(Service):
 
     def _watch_certificate(self) -> None:
         self._certificate.warn()
-        watching = LoopingCall(self._refresh)
-        watching.clock = self._reactor
-        watching.start(EVERY.total_seconds(), now=False)
+        self._repeat("the watch over the certificate", EVERY.total_seconds(), self._refresh)
         before = signal.signal(
             signal.SIGHUP, lambda _number, _frame: self._reactor.callFromThread(self._refresh)
         )
 
-        async def stop() -> None:
-            watching.stop()
+        async def restore() -> None:
             signal.signal(signal.SIGHUP, before)
 
-        self._undoing.add("the watch over the certificate", stop)
+        self._undoing.add("SIGHUP", restore)
 
     def _refresh(self) -> None:
         if self._certificate.refresh() and self._remotes is not None:
             self._remotes.reload()
+
+
+async def _tried(standing: Standing) -> None:
+    with suppress(EsonError):  # a store that fails is said by whoever needs it
+        await standing.look()
 
 
 class Loud(Service):

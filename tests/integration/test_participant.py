@@ -151,10 +151,13 @@ def test_accounts_change_while_it_runs(unix: Participant) -> None:
         )
         assert done.returncode == 0, done.stderr
         Wire(unix.address("fnap")).login("ana", welcome).close()
+    follower = Wire(unix.address("fnap")).login("ana", "two")
     locked = subprocess.run(
         [BIN / "eson", "account", "lock", "ana", "--config", unix.file], timeout=60, check=False
     )
     assert locked.returncode == 0
+    assert follower.line() == "421 The account was locked\r\n"
+    assert follower.line() == ""
     with pytest.raises(AssertionError, match="535 Authentication failed"):
         Wire(unix.address("fnap")).login("ana", "two")
 
