@@ -14,6 +14,7 @@ from eson.client.agent import subscription
 from eson.client.bodies import description, text
 from eson.errors import ReplyError
 from eson.fnap.core.commands import WhoAmI
+from eson.model.names import COPY_LABEL
 
 _NOT_HOSTED = 551
 
@@ -69,12 +70,17 @@ async def _home(agent: Agent) -> str:
     return text(description((await agent.execute(WhoAmI())).lines), "home")
 
 
+def _below(id: str) -> str:
+    """Whose agent is asked: a copy lies in its provider's namespace, but the subscription is at one's own agent."""
+    return "" if COPY_LABEL.match(id.partition(".")[0]) else id
+
+
 @click.command()
 @click.argument("id")
 @pass_console
 def unsubscribe(console: Console, id: str) -> None:
     """End a subscription (its copy, local flow or flow) or a processor (p-…).  The local flow stays."""
-    console.run(console.ask(f"UNSUBSCRIBE {id}", id))
+    console.run(console.ask(f"UNSUBSCRIBE {id}", _below(id)))
     console.tell(f"Unsubscribed {id}")
 
 
@@ -84,7 +90,7 @@ def _change(verb: str, help: str) -> click.Command:
     @pass_console
     def change(console: Console, words: tuple[str, ...]) -> None:
         (id,) = _without("subscription", words, 1)
-        console.run(console.ask(f"{verb.upper()} SUBSCRIPTION {id}", id))
+        console.run(console.ask(f"{verb.upper()} SUBSCRIPTION {id}", _below(id)))
         console.tell(f"{verb.capitalize()}: {id}")
 
     return change

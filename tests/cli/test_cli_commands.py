@@ -429,6 +429,18 @@ def test_the_agent_follows_from_the_name(user: User) -> None:
         assert [one.fqdn for one in user.console.asked] == [fqdn]
 
 
+def test_a_subscription_is_at_one_s_own_agent_wherever_its_copy_is(user: User) -> None:
+    user.file.write_text(PROFILE.replace("default: fnaa-unix", "default: fnaa-emiliano"))
+    for words, fqdn in [
+        (["unsubscribe", COPY], "fnaa.emiliano.ar"),
+        (["pause", COPY], "fnaa.emiliano.ar"),
+        (["unsubscribe", "time.flows.unix.ar"], "fnaa.unix.ar"),
+        (["remove", COPY], "fnaa.unix.ar"),
+    ]:
+        assert user.types(*words, answers={words[0].upper(): OK}).exit_code == 0
+        assert [one.fqdn for one in user.console.asked] == [fqdn]
+
+
 def test_without_an_account_one_is_a_stranger(user: User) -> None:
     user.types("-a", "nobody", "whoami", answers={"WHOAMI": body("principal=anonymous")})
     agent = user.console.memory.agent
