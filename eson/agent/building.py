@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from eson.agent import copies, flows, incoming, namespaces, processing
 from eson.agent.access import Access
@@ -59,11 +59,13 @@ def build_agent(
     sealing_key: bytes,
     clock: Clock,
     scheduler: Scheduler,
+    kinds: Collection[str] = ("bridge", "collector", "distributor"),
 ) -> Agent:
     """The agent over its ports, all of them started before `Agent.start` and stopped after `Agent.stop`.
 
     `brokers` by their names in the configuration; `hosting` holds the configured namespaces (stored ones are added at
-    start); `sealing_key`: 32 octets that encrypt credentials at rest; `scheduler`: the reactor.
+    start); `sealing_key`: 32 octets that encrypt credentials at rest; `scheduler`: the reactor; `kinds`: what the processors
+    can be.
     """
     locks, audit, tasks = Locks(), Audit(clock), Tasks(scheduler)
     access = Access(store, hosting)
@@ -99,6 +101,7 @@ def build_agent(
         audit,
         clock,
         limits,
+        kinds,
     )
     endings.processing = between
     pausing = Pausing(store, finding, carriers, local_processors, tellers, locks, audit, clock)

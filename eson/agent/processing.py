@@ -7,6 +7,7 @@ another participant is subscribed to first, into a flow below the caller's home;
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from twisted.logger import Logger
@@ -29,6 +30,7 @@ from eson.errors import (
     NameNotAllowed,
     NotAllowed,
     NotHosted,
+    NotOffered,
     Refused,
     TryLater,
     Usage,
@@ -76,6 +78,7 @@ class Processing:
         audit: Audit,
         clock: Clock,
         limits: Limits,
+        kinds: Collection[str],
     ) -> None:
         self._store = store
         self._hosting = hosting
@@ -90,6 +93,7 @@ class Processing:
         self._audit = audit
         self._clock = clock
         self._limits = limits
+        self._kinds = kinds
         self._under_way: Counter[Principal] = Counter()
 
     # The four verbs
@@ -164,7 +168,9 @@ class Processing:
     async def _make(
         self, caller: Caller, kind: str, sources: list[_Source], destinations: tuple[str, ...], when: str = ""
     ) -> Outcome:
-        """Raises what SUBSCRIBE raises, and `LimitReached`."""
+        """Raises what SUBSCRIBE raises, `LimitReached`, and `NotOffered` for a kind that no processor here can be."""
+        if kind not in self._kinds:
+            raise NotOffered(f"Not offered here: processors of kind {kind}")
         reads = tuple(dict.fromkeys(source.name for source in sources))
         writes = tuple(dict.fromkeys([await self._destination(caller, name) for name in destinations]))
         if max(len(reads), len(writes)) > MAX_ENDS:

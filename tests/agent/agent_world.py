@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -82,7 +82,12 @@ def unwrapped(name: str, port: Any) -> Any:
 
 
 def start_agent(
-    ports: Ports, network: Network, limits: Limits = USUAL, wrap: Wrap = unwrapped, time: Any = None
+    ports: Ports,
+    network: Network,
+    limits: Limits = USUAL,
+    wrap: Wrap = unwrapped,
+    time: Any = None,
+    kinds: Collection[str] = ("bridge", "collector", "distributor", "signal"),
 ) -> Agent:
     hosting = Hosting(
         Participant(ports.domain, f"fnaa.{ports.domain}", ("127.0.0.1",), 61001, True),
@@ -101,6 +106,7 @@ def start_agent(
         sealing_key=KEY,
         clock=ports.time,
         scheduler=time or ports.time,
+        kinds=kinds,
     )
     network.join(ports.domain, agent, ports.namespaces)
     return agent

@@ -242,3 +242,11 @@ def test_processors_per_account() -> None:
     made(world, f"REPLICATE {B} {C}")
     assert world.say(TEST, f"REPLICATE {C} {B}").startswith("554")
     assert world.say(TEST, f"COLLECT {A} TO {C}") == "452 Limit reached: processors per account"
+
+
+def test_a_kind_that_the_processors_cannot_be_is_not_offered() -> None:
+    world = world_with(A)
+    world.provider = start_agent(world.unix, world.network, kinds=["bridge"])
+    run(world.provider.start())
+    assert world.say(TEST, f"SIGNAL {A} TO {B}") == "502 Not offered here: processors of kind signal"
+    assert run(world.unix.store.processors()) == []
