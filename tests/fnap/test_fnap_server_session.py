@@ -262,7 +262,7 @@ def test_every_error_has_its_reply() -> None:
     """Each class of the tree gives one line with its code; what is unforeseen is hidden."""
     known = {"LimitReached": ("x",), "AgentUnreachable": ("a.b",), "NoSuch": ("flow", "a.b"), "NotHosted": ("a.b",),
              "NotAllowed": ("read", "a.b"), "AuthenticationFailed": (), "WriteStopped": (451, "lost", 3), "ReplyError": (550, "no"),
-             "ConfigError": ([],), "EncryptionRequired": (), "UnknownCommand": ()}  # fmt: skip
+             "ConfigError": ([],), "EncryptionRequired": (), "UnknownCommand": (), "LookupFailed": ("a.b", "lost"), "Answered": ("text", 3)}  # fmt: skip
 
     def walk(kind: type[EsonError]) -> None:
         reply = render.error_line(kind(*known.get(kind.__name__, ("text",))))
