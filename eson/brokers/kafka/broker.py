@@ -20,7 +20,6 @@ from eson.brokers.kafka.source import KafkaSource, check_partitions
 from eson.brokers.kafka.topics import Topics
 from eson.brokers.kafka.users import Users
 from eson.brokers.port import Access, Capability, Queue, Rights
-from eson.errors import NoSuch
 from eson.model.servers import Server
 
 KAFKA = Capability.ISSUES_CREDENTIALS | Capability.EXACTLY_ONCE | Capability.SEEK_BY_TIME
@@ -165,10 +164,7 @@ class KafkaBroker:
         return sink
 
     async def _topic(self, name: str) -> Topic:
-        found = await self._data.retrying(lambda: self._data.metadata([name]))
-        if name not in found:
-            raise NoSuch("queue", name)
-        return found[name]
+        return await self._data.retrying(lambda: self._data.topic(name))
 
     # life
 

@@ -12,7 +12,6 @@ from eson.brokers.kafka.net.cluster import NO_NODE, Cluster
 from eson.brokers.kafka.net.gathering import gather
 from eson.brokers.kafka.wire.apis import ListGroupsRequest, ListOffsetsRequest, OffsetFetchRequest
 from eson.brokers.kafka.wire.errors import AUTHORIZATION, ErrorCode
-from eson.errors import NoSuch
 
 LATEST, EARLIEST = -1, -2
 _AT_ONCE = 64
@@ -42,9 +41,7 @@ class Positions:
         return await self._cluster.retrying(lambda: self._ask(name, timestamp))
 
     async def _ask(self, name: str, timestamp: int) -> dict[int, int]:
-        topic = (await self._cluster.metadata([name])).get(name)
-        if topic is None:
-            raise NoSuch("queue", name)
+        topic = await self._cluster.topic(name)
         led: defaultdict[int, list[int]] = defaultdict(list)
         for number, node in topic.leaders.items():
             led[node].append(number)

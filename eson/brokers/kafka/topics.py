@@ -155,10 +155,7 @@ class Topics:
 
     async def add_partitions(self, name: str, partitions: int) -> None:
         """Raises `NoSuch`, `Conflict` for fewer than there are."""
-        topic = (await self._cluster.metadata([name])).get(name)
-        if topic is None:
-            raise NoSuch("queue", name)
-        have = len(topic.leaders)
+        have = len((await self._cluster.topic(name)).leaders)
         if partitions < have:
             raise Conflict(f"queue {name} has {have} partitions, which cannot become fewer")
         if partitions > have:

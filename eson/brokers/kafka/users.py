@@ -42,10 +42,11 @@ class Binding(NamedTuple):
 
 
 class _Credential(NamedTuple):
-    """A change of a user's credential; `password` None deletes it."""
+    """A change of a user's credential; without `salted` it is deleted."""
 
     username: str
-    password: str | None
+    salt: bytes = b""
+    salted: bytes = b""
 
 
 class Users:
@@ -57,12 +58,14 @@ class Users:
         self._bind = Coalescer(self._bind_all, lambda binding: binding)
 
     async def set_password(self, username: str, password: str) -> None:
-        await self._cluster.retrying(lambda: self._change(_Credential(username, password)))
+        salt = secrets.token_bytes(_SALT_OCTETS)
+        change = _Credential(username, salt, salted_password(password, salt, ISSUED_ITERATIONS))
+        await self._cluster.retrying(lambda: self._change(change))
         await self._cluster.until(lambda: self._known(username, True))
 
     async def remove(self, username: str) -> None:
         """Success too if there is no such user."""
-        await self._cluster.retrying(lambda: self._change(_Credential(username, None)))
+        await self._cluster.retrying(lambda: self._change(_Credential(username)))
         await self._cluster.until(lambda: self._known(username, False))
 
     async def names(self) -> Sequence[str]:
@@ -81,7 +84,7 @@ class Users:
 
     async def _change(self, change: _Credential) -> None:
         code, message = await self._alter(change)
-        if change.password is None and code == ErrorCode.RESOURCE_NOT_FOUND:
+        if not change.salted and code == ErrorCode.RESOURCE_NOT_FOUND:
             return
         if code:
             raise answered(self._cluster.name, code, f"credential of {change.username}", message)
@@ -89,18 +92,17 @@ class Users:
     async def _alter_all(self, changes: Sequence[_Credential]) -> Sequence[tuple[int, str | None]]:
         request: Any = AlterUserScramCredentialsRequest
         deletions, upsertions = [], []
-        for username, password in changes:
-            if password is None:
+        for username, salt, salted in changes:
+            if not salted:
                 deletions.append(request.ScramCredentialDeletion(name=username, mechanism=SCRAM_SHA_256))
                 continue
-            salt = secrets.token_bytes(_SALT_OCTETS)
             upsertions.append(
                 request.ScramCredentialUpsertion(
                     name=username,
                     mechanism=SCRAM_SHA_256,
                     iterations=ISSUED_ITERATIONS,
                     salt=salt,
-                    salted_password=salted_password(password, salt, ISSUED_ITERATIONS),
+                    salted_password=salted,
                 )
             )
         response = await self._cluster.to_controller(request(deletions=deletions, upsertions=upsertions))

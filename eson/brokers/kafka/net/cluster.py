@@ -15,12 +15,14 @@ from twisted.python.failure import Failure
 from eson.brokers.kafka.failures import Answered, LoginRefused, Unreachable, answered
 from eson.brokers.kafka.net.connection import KafkaConnection
 from eson.brokers.kafka.net.opening import Opener
-from eson.brokers.kafka.wire.apis import FindCoordinatorRequest, MetadataRequest
+from eson.brokers.kafka.wire.apis import MetadataRequest
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.port import Access
+from eson.errors import NoSuch
 from eson.model.servers import Server
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+PAUSES_FOR_LAG = (0.02, 0.05, 0.1, 0.2)
 NO_NODE = -1
 
 T = TypeVar("T")
@@ -117,18 +119,16 @@ class Cluster:
             found[topic.name] = Topic(topic.name, topic.topic_id, leaders, topic.is_internal)
         return found
 
-    async def coordinator(self, group: str) -> int:
-        """The server that keeps this consumer group."""
-        request = FindCoordinatorRequest(key=group, key_type=0)
-        response = await self.retrying(lambda: self._find_coordinator(request))
-        self._view.nodes.setdefault(response.node_id, Server(response.host, response.port))
-        return int(response.node_id)
-
-    async def _find_coordinator(self, request: Any) -> Any:
-        response = await self.any(request)
-        if response.error_code:
-            raise answered(self.name, response.error_code, "find the coordinator of a group")
-        return response
+    async def topic(self, name: str) -> Topic:
+        """Raises `NoSuch`.  Where there are several servers, the view of one may lag: it is asked again for a moment."""
+        for pause in PAUSES_FOR_LAG:
+            found = (await self.metadata([name])).get(name)
+            if found is not None:
+                return found
+            if len(self._view.nodes) < 2:
+                break
+            await self.pause(pause)
+        raise NoSuch("queue", name)
 
     async def retrying(self, work: Callable[[], Awaitable[T]], patient: bool = False) -> T:
         """Does `work` again, with growing pauses, while the broker's answer says that it may succeed later.

@@ -69,7 +69,7 @@ class Opener:
         return Unreachable(f"Broker {self._name} cannot be reached", server=str(server), why=repr(error))
 
     def _endpoint(self, server: Server, timeout: float) -> Any:
-        plain: Any = HostnameEndpoint(self._reactor, server.host.encode("idna"), server.port, timeout=timeout)
+        plain: Any = HostnameEndpoint(self._reactor, server.host, server.port, timeout=timeout)
         if not self._access.security.endswith("ssl"):
             return plain
         tls: Any = ClientTls(server.host, self._access.trust or "system", "intermediate")
