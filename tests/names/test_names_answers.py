@@ -485,3 +485,15 @@ def test_what_is_denied_is_not_kept(responder: Responder) -> None:
         assert ask(responder, packet(0, 12, None, f"x{number}.unix.ar")).rcode() == dns.rcode.NXDOMAIN
         assert ask(responder, packet(0, 1000 + number, None, F)).answer == []
     assert responder.kept == 0
+
+
+def test_a_denial_carries_the_soa_as_it_now_is() -> None:
+    authority = Authority(SETTINGS, lambda: 1000.0)
+    responder = Responder(authority)
+    for serial in range(1000, 1005):
+        for name in ("x.unix.ar", "longer.unix.ar", "a.fnaa.unix.ar", "hostmaster.unix.ar", "unix.ar"):
+            reply = ask(responder, packet(0, 16, None, name))
+            assert [one.to_text() for one in reply.authority] == [
+                f"unix.ar. 60 IN SOA fnaa.unix.ar. hostmaster.unix.ar. {serial} 1200 180 1209600 60"
+            ]
+        authority.put_flow(names(f"f{serial}.flows.unix.ar"))

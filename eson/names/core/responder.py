@@ -98,6 +98,7 @@ class Responder:
         self._authority = authority
         self._keep_at_most = keep
         self._kept: dict[bytes, _Kept] = {}
+        self._denials: dict[bytes, dict[int, bytes]] = {}
         authority.watch(self._forget)
 
     def respond(self, data: bytes, stream: bool = False) -> bytes | None:
@@ -152,7 +153,7 @@ class Responder:
             return _Sections(REFUSED)
         node = zone.get(question.name)
         if node is None:
-            return _negative(zone, question, NXDOMAIN)
+            return self._negative(zone, question, NXDOMAIN)
         rrset: RRset | None
         if question.kind == SOA and question.name == zone.origin:
             rrset = zone.soa()
@@ -161,7 +162,7 @@ class Responder:
         else:
             rrset = next((one for one in node if one.kind == question.kind), None)
         if rrset is None:
-            return _negative(zone, question, NOERROR)
+            return self._negative(zone, question, NOERROR)
         sections = self._positive(question, rrset)
         if 12 + len(key) + len(sections.tail) + _OPT_SIZE <= STREAM:
             self._keep(key, sections)
@@ -175,6 +176,21 @@ class Responder:
         for host, addresses in self._hosts(rrset):
             additional += writer.rrset(host, addresses)
         return _Sections(NOERROR, True, (answers, 0, additional), writer.octets(), required)
+
+    def _negative(self, zone: Zone, question: Question, rcode: int) -> _Sections:
+        """No such name, or no such type: the SOA says for how long that may be remembered (RFC 2308).
+
+        Its octets depend on where the zone's name begins in the message, so that a few serve all names that are made up.
+        """
+        at = 12 + len(question.name) - len(zone.origin)
+        soa = zone.soa()
+        tails = self._denials.setdefault(zone.origin, {})
+        tail = tails.get(at)
+        if tail is None:
+            writer = SectionWriter(zone.origin, at)
+            writer.rrset(zone.origin, soa)
+            tail = tails[at] = writer.octets()
+        return _Sections(rcode, True, (0, 1, 0), tail, len(tail))
 
     def _hosts(self, rrset: RRset) -> Iterator[tuple[bytes, RRset]]:
         """The addresses of the hosts that an SRV or NS set names, where they lie in a zone of ours."""
@@ -202,7 +218,9 @@ class Responder:
     def _forget(self, name: bytes | None) -> None:
         if name is None:
             self._kept.clear()
+            self._denials.clear()
             return
+        self._denials.pop(name, None)  # the origin is named whenever the SOA changes
         for kind in _KEPT_KINDS:
             self._kept.pop(name + struct.pack("!HH", kind, IN), None)
 
@@ -217,13 +235,6 @@ def _refusal(question: Question) -> _Sections | None:
     if question.rdclass != IN or kind in (AXFR, IXFR):
         return _Sections(REFUSED)
     return None
-
-
-def _negative(zone: Zone, question: Question, rcode: int) -> _Sections:
-    """No such name, or no such type: the SOA says for how long that may be remembered (RFC 2308)."""
-    writer = SectionWriter(question.name)
-    writer.rrset(zone.origin, zone.soa())
-    return _Sections(rcode, True, (0, 1, 0), writer.octets(), len(writer))
 
 
 def _assemble(data: bytes, question: Question, edns: Edns | None, sections: _Sections, stream: bool) -> bytes:

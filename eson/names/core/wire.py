@@ -104,13 +104,13 @@ class SectionWriter:
     """Writes records behind a question, names compressed against everything before them.
 
     The octets depend on the lower-case question alone, so that they may be kept and put behind any spelling of it.
+    `qname` is its name, or the end of it, which begins at octet `at` of the message.
     """
 
-    def __init__(self, qname: bytes) -> None:
+    def __init__(self, qname: bytes, at: int = 12) -> None:
         self._buffer = bytearray()
-        self._base = 12 + len(qname) + 4
+        self._base = at + len(qname) + 4
         self._offsets: dict[bytes, int] = {}
-        at = 12
         for suffix in suffixes(qname):
             if len(suffix) > 1:
                 self._offsets[suffix] = at
