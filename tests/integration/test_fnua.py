@@ -8,6 +8,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -255,6 +256,26 @@ def test_a_reader_that_has_seen_enough(unix: Participant) -> None:
     assert reader.wait(20) == 1
     assert reader.stderr is not None
     assert reader.stderr.read() == b""
+
+
+def test_ctrl_c_while_an_agent_says_nothing(tmp_path: Path) -> None:
+    """It ends at once, without a trace of Python; and a connection that is cut is told as such."""
+    file = tmp_path / "fnua.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        agent = {"name": "a", "fqdn": "fnaa.unix.ar", "address": address, "tls": "starttls"}
+        file.write_text(yaml.safe_dump({"agents": [agent]}))
+        for end, status in (("ctrl-c", 130), ("cut", 3)):
+            process = subprocess.Popen(
+                [BIN / "fnua", "-c", file, "whoami"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            with silent.accept()[0]:
+                if end == "ctrl-c":
+                    process.send_signal(signal.SIGINT)
+                    process.wait(20)
+            out, err = process.communicate(timeout=20)
+            assert (process.returncode, out) == (status, b"")
+            assert b"Traceback" not in err
 
 
 def test_completion_knows_the_verbs(unix: Participant) -> None:
