@@ -6,6 +6,8 @@ are stretched in a few threads off the reactor, behind a short queue; and who fa
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -28,6 +30,9 @@ from eson.store.records import Account
 
 QUEUE = 50
 """Passwords that may wait to be checked; two threads check about fifty a second."""
+LEVEL = 0.003
+"""A row that is there takes some microseconds longer to read than one that is not: the answer waits for this time."""
+Pause = Callable[[float], Awaitable[object]]
 NOTES = 1000
 """Failed logins that may wait to be written into the audit log; of more than that only the number is kept."""
 TOO_MANY = "Too many logins failed or are under way: try again later"
@@ -48,6 +53,8 @@ class Logins:
         clock: Clock,
         defer: Defer,
         decoy_secret: bytes,
+        pause: Pause,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._sealed = sealed
@@ -59,6 +66,7 @@ class Logins:
         self._decoy_secret = decoy_secret
         nobody = decoy_verifier("", decoy_secret, sealed.iterations)
         self._nobody = Account("", nobody.salt, nobody.iterations, nobody.stored_key, sealed.close(nobody))
+        self._pause, self._monotonic = pause, monotonic
         self._checking = 0
         self._failures = _Failures(store, audit)
 
@@ -73,9 +81,14 @@ class Logins:
     # what the FNAP server asks
 
     async def verifier(self, username: str, peer: str) -> Verifier | None:
-        """The verifier of an account that may log in, else None.  Raises `NotAvailableNow`, `BackendFailed`."""
+        """The verifier of an account that may log in, else None, after `LEVEL` seconds in either case.
+
+        Raises `NotAvailableNow`, `BackendFailed`.
+        """
         self._admit(username, peer)
+        begun = self._monotonic()
         known, verifier = await self._look_up(username)
+        await self._pause(max(0.0, begun + LEVEL - self._monotonic()))
         return verifier if known else None
 
     async def check_password(self, username: str, password: str, peer: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
@@ -153,6 +153,7 @@ class Participant(Service):
             SystemClock(),
             checking,
             decoy_secret(self._key),
+            partial(deferLater, self._reactor),
         )
         factories = self._open_fnap(agent, logins, brokers)
         self._watch_accounts(store, factories)

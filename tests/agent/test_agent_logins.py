@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from eson.agent.accounts import Accounts, SealedVerifiers, Terms
 from eson.agent.audit import Audit
-from eson.agent.logins import QUEUE, Logins, decoy_secret
+from eson.agent.logins import LEVEL, QUEUE, Logins, decoy_secret
 from eson.errors import NotAvailableNow
 from eson.identity.mechanisms import AskVerifier, Challenge, Succeeded
 from eson.identity.mechanisms.scram import ScramClient
@@ -75,17 +75,9 @@ class House:
         self.sealed = SealedVerifiers(KEY, 4096)
         self.audit = Audit(self.clock)
         self.throttle = Throttle()
+        self.seconds, self.pauses = 0.0, list[float]()
         self.accounts = Accounts(self.store, self.sealed, self.audit, succeed_with)
-        self.logins = Logins(
-            self.store,
-            self.sealed,
-            "unix.ar",
-            self.throttle,
-            self.audit,
-            self.clock,
-            self.slow,
-            decoy_secret(KEY),
-        )
+        self.logins = self.over(self.store)
         for name, terms in (
             ("test", Terms(home="flows.unix.ar", groups=frozenset({"staff"}), operator=True)),
             ("emiliano", Terms(participant="emiliano.ar", home="flows.unix.ar")),
@@ -93,6 +85,24 @@ class House:
         ):
             done(self.accounts.add("me", name, "secret", terms))
         done(self.accounts.lock("me", "locked", True))
+
+    def over(self, store: MemoryStore, sealed: SealedVerifiers | None = None) -> Logins:
+        return Logins(
+            store,
+            sealed or self.sealed,
+            "unix.ar",
+            self.throttle,
+            self.audit,
+            self.clock,
+            self.slow,
+            decoy_secret(KEY),
+            self.pause,
+            lambda: self.seconds,
+        )
+
+    def pause(self, seconds: float) -> Deferred[None]:
+        self.pauses.append(seconds)
+        return succeed(None)
 
     def check(self, name: str, password: str, peer: str = PEER) -> bool:
         return done(self.logins.check_password(name, password, peer))
@@ -164,12 +174,24 @@ def test_known_and_unknown_users_open_as_many_seals(house: House) -> None:
             opened.append(account.name)
             return super().open(account)
 
-    logins = Logins(
-        house.store, Counting(KEY, 4096), "unix.ar", house.throttle, house.audit, house.clock, house.slow, KEY
-    )
+    logins = house.over(house.store, Counting(KEY, 4096))
     for name in ("test", "nobody", "locked"):
         done(logins.verifier(name, PEER))
     assert opened == ["test", "", "locked"]
+
+
+@pytest.mark.parametrize("name", ["test", "nobody", "locked"])
+@pytest.mark.parametrize("took", [0.0, 0.001, 0.5])
+def test_every_answer_comes_after_the_same_time(house: House, name: str, took: float) -> None:
+    """Whatever the store took: the moment of the answer says nothing of what it found."""
+
+    class Slower(MemoryStore):
+        async def account(self, name: str) -> Any:
+            house.seconds += took
+            return await house.store.account(name)
+
+    done(house.over(Slower()).verifier(name, PEER))
+    assert house.pauses == [pytest.approx(max(0.0, LEVEL - took))]
 
 
 def authorise(house: House, name: str, authorisation: str = "") -> Any:
@@ -294,7 +316,15 @@ def test_failures_are_written_in_batches_and_bounded() -> None:
     store, clock = Stuck(), Hand()
     sealed = SealedVerifiers(KEY, 4096)
     logins = Logins(
-        store, sealed, "unix.ar", Throttle(), Audit(clock), clock, succeed_with, decoy_secret(KEY)
+        store,
+        sealed,
+        "unix.ar",
+        Throttle(),
+        Audit(clock),
+        clock,
+        succeed_with,
+        decoy_secret(KEY),
+        lambda seconds: succeed(None),
     )
     held = store.held = Deferred()
     for n in range(1500):
@@ -315,6 +345,7 @@ def test_an_account_sealed_with_another_key_cannot_log_in(house: House) -> None:
         house.clock,
         house.slow,
         decoy_secret(KEY),
+        house.pause,
     )
     assert not done(logins.check_password("test", "secret", PEER))
 
