@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from eson.brokers.kafka.wire.batches import (
@@ -17,7 +17,7 @@ from eson.brokers.kafka.wire.batches import (
 from eson.brokers.kafka.wire.compression import Limits
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.brokers.kafka.wire.message_sets import decode_entry
-from eson.brokers.kafka.wire.records import BatchRecord, decode_records
+from eson.brokers.kafka.wire.records import BatchRecord, iterate_records
 
 LIMITS = Limits(octets=32 * 1024 * 1024)
 _ABORT = 0
@@ -25,10 +25,10 @@ _MARKER = struct.Struct(">hh")
 """A control record's key: version, type."""
 
 
-def committed_records(part: Any) -> Iterator[tuple[int, Sequence[BatchRecord]]]:
+def committed_records(part: Any) -> Iterator[tuple[int, Iterable[BatchRecord]]]:
     """(offset that follows, records) of each batch in a partition's part of a Fetch response with isolation level 1.
 
-    Raises `MalformedMessage`.
+    Iterating over either raises `MalformedMessage`.
     """
     if part.records is None:
         return
@@ -47,18 +47,18 @@ def committed_records(part: Any) -> Iterator[tuple[int, Sequence[BatchRecord]]]:
         yield header.last_offset + 1, _of_batch(entry, header, shut)
 
 
-def _of_batch(entry: memoryview, header: BatchHeader, shut: set[int]) -> Sequence[BatchRecord]:
+def _of_batch(entry: memoryview, header: BatchHeader, shut: set[int]) -> Iterable[BatchRecord]:
     if header.control:
-        if _is_abort(decode_records(entry, header, LIMITS)):
+        if _is_abort(next(iterate_records(entry, header, LIMITS), None)):
             shut.discard(header.producer_id)
         return ()
     if header.transactional and header.producer_id in shut:
         return ()
-    return decode_records(entry, header, LIMITS)
+    return iterate_records(entry, header, LIMITS)
 
 
-def _is_abort(markers: Sequence[BatchRecord]) -> bool:
-    if not markers or markers[0].key is None or len(markers[0].key) < _MARKER.size:
+def _is_abort(marker: BatchRecord | None) -> bool:
+    if marker is None or marker.key is None or len(marker.key) < _MARKER.size:
         return False
-    _version, kind = _MARKER.unpack_from(markers[0].key)
+    _version, kind = _MARKER.unpack_from(marker.key)
     return bool(kind == _ABORT)

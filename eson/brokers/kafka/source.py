@@ -53,7 +53,6 @@ class KafkaSource:
         self._arrivals: deque[Arrival] = deque()
         self._arrived: Deferred[None] | None = None
         self._ready: Iterator[Record] = iter(())
-        self._held: Record | None = None
         self._failing_since: float | None = None
         self._unsettled = False
         self._pause = FIRST_PAUSE
@@ -85,7 +84,13 @@ class KafkaSource:
         taken: list[Record] = []
         octets = 0
         while len(taken) < MAX_RECORDS and octets < MAX_OCTETS:
-            record = next(self._ready, None)
+            try:
+                record = next(self._ready, None)
+            except BackendFailed as error:
+                if not taken:
+                    raise
+                self._ready = _failing(error)  # what came before it is told first
+                break
             if record is None:
                 break
             taken.append(record)
@@ -122,7 +127,7 @@ class KafkaSource:
             if part.error_code or number not in self._positions:
                 continue
             yield from self._of_partition(number, part)
-            if self._end is not None and part.last_stable_offset <= self._positions[number]:
+            if self._end is not None and 0 <= part.last_stable_offset <= self._positions[number]:
                 # what lies behind belongs to an open transaction: for a reader, this is the end
                 self._end[number] = min(self._end[number], self._positions[number])
 
@@ -275,6 +280,11 @@ def check_partitions(topic: Topic, positions: Mapping[int, int]) -> None:
     for number in positions:
         if number not in topic.leaders:
             raise NoSuch("partition", f"{topic.name}:{number}")
+
+
+def _failing(error: BackendFailed) -> Iterator[Record]:
+    raise error
+    yield
 
 
 def _record(number: int, record: BatchRecord) -> Record:

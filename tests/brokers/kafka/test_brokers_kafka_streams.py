@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from eson.brokers.kafka.wire.batches import (
     next_sequence,
     parse_header,
 )
+from eson.brokers.kafka.wire.compression import ZSTD
 from eson.brokers.kafka.wire.records import BatchRecord, decode_records, encode_batch
 from eson.brokers.port import Access, Record
 from eson.errors import BackendFailed, NoSuch, TooLarge
@@ -276,9 +278,22 @@ def test_a_batch_that_changed_on_its_way_is_an_error(world: World, read: Open, a
     bad[at] ^= 1
     world.fetches.append([part(records=[batch(0, [b"0", b"1"]), bad])])
     source = read({0: 0})
+    assert values(begin(source.next_records())) == [b"0", b"1"]
     error = error_of(begin(source.next_records()))
     assert isinstance(error, BackendFailed)
     assert error.text == "Queue q holds a batch that cannot be read"
+
+
+def test_a_batch_of_millions_is_decoded_as_it_is_pulled(world: World, read: Open) -> None:
+    records = [BatchRecord(0, 0, None, None)] * 300_000
+    world.fetches.append([part(records=encode_batch(records, ZSTD), stable=300_000)])
+    source = read({0: 0})
+    tracemalloc.start()
+    try:
+        assert len(values(begin(source.next_records()))) == 500
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000  # all at once, they take 60 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_closing_ends_what_waits_and_closes_its_connection(world: World, read: Open) -> None:

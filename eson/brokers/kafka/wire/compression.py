@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import cramjam
 import lz4.frame
@@ -21,7 +20,7 @@ _XERIAL_HEADER = _XERIAL_MAGIC + b"\0\0\0\1\0\0\0\1"
 _XERIAL_BLOCK = 32 * 1024
 _GZIP_WINDOW = 31
 _LZ4_FLAGS_AT, _LZ4_HAS_SIZE, _LZ4_BLOCK_HEAD = 4, 0x08, 4
-_ZSTD_LEVEL = 3
+_ZSTD_LEVEL, _ZSTD_STEP = 3, 256 * 1024
 _ZSTD_WINDOW = 1 << 27
 """The largest that a compressor at any level uses; only what is really filled costs memory."""
 
@@ -44,10 +43,10 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def decompress(codec: int, data: memoryview, limits: Limits = DEFAULT_LIMITS) -> memoryview:
+def decompress(codec: int, data: memoryview, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The octets that `data` holds.  Raises `MalformedMessage`, also for more octets than `limits` allow."""
     if codec == NONE:
-        return data
+        return bytes(data)
     if not NONE < codec < len(NAMES):
         raise MalformedMessage(f"codec {codec}")
     cap = limits.for_size(len(data))
@@ -64,7 +63,7 @@ def decompress(codec: int, data: memoryview, limits: Limits = DEFAULT_LIMITS) ->
         raise MalformedMessage(f"{NAMES[codec]}: {error}") from error
     if len(plain) > cap:
         raise MalformedMessage(f"{NAMES[codec]}: {len(data)} octets grow to more than {cap}")
-    return memoryview(plain)
+    return plain
 
 
 def compress(codec: int, data: bytes) -> bytes:
@@ -161,8 +160,10 @@ def _unzstd(data: memoryview, cap: int) -> bytes:
     reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
         data, read_across_frames=True
     )
-    plain: bytes = reader.read(cap + 1)
-    return plain
+    plain = bytearray()
+    while len(plain) <= cap and (some := reader.read(_ZSTD_STEP)):  # it allocates what it is asked for
+        plain += some
+    return bytes(plain)
 
 
 def _zstd(data: bytes) -> bytes:
@@ -170,7 +171,7 @@ def _zstd(data: bytes) -> bytes:
     return compressed
 
 
-_DECODERS: dict[int, Callable[[memoryview, int], Any]] = {
+_DECODERS: dict[int, Callable[[memoryview, int], bytes]] = {
     GZIP: _gunzip,
     SNAPPY: _unsnappy,
     LZ4: _unlz4,

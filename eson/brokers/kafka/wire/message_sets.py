@@ -30,7 +30,7 @@ def decode_entry(entry: memoryview, limits: Limits = DEFAULT_LIMITS) -> list[Bat
     packed = memoryview(outer.value or b"")
     if codec == LZ4 and magic == 0:
         packed = compression.mended_lz4(packed)
-    plain = compression.decompress(codec, packed, limits)
+    plain = memoryview(compression.decompress(codec, packed, limits))
     inner: list[BatchRecord] = []
     for part in split_entries(plain, partial=False):
         record, inner_attributes, inner_magic = _message(part)

@@ -5,7 +5,7 @@ Sources: Kafka's documentation, "Record Batch" and "Record"; format 0 and 1 in `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from google_crc32c import value as crc32c
@@ -39,29 +39,31 @@ def decode_records(
 
     Raises `MalformedMessage` where octets and counts do not agree, or grow beyond `limits`.
     """
-    plain = bytes(compression.decompress(header.codec, batch[HEADER_SIZE:], limits))
+    return list(iterate_records(batch, header, limits))
+
+
+def iterate_records(
+    batch: memoryview, header: BatchHeader, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[BatchRecord]:
+    """As `decode_records`, one at a time: a batch of a megabyte may hold millions, which nobody need keep.
+
+    What it gives before it raises `MalformedMessage` is right as far as it goes.
+    """
+    plain = compression.decompress(header.codec, batch[HEADER_SIZE:], limits)
     if header.record_count * _SMALLEST_RECORD > len(plain):
         raise MalformedMessage(f"{header.record_count} records in {len(plain)} octets")
-    records: list[BatchRecord] = []
-    pos = 0
-    try:
-        for _ in range(header.record_count):
+    pos, last = 0, header.base_offset - 1
+    for _ in range(header.record_count):
+        try:
             record, pos = _decode(plain, pos, header)
-            records.append(record)
-    except (IndexError, ValueError) as error:
-        raise MalformedMessage(f"a record that cannot be read: {error}") from error
-    if pos != len(plain):
-        raise MalformedMessage(f"{len(plain) - pos} octets after the last record")
-    _check_offsets(records, header)
-    return records
-
-
-def _check_offsets(records: Sequence[BatchRecord], header: BatchHeader) -> None:
-    last = header.base_offset - 1
-    for record in records:
+        except (IndexError, ValueError) as error:
+            raise MalformedMessage(f"a record that cannot be read: {error}") from error
         if not last < record.offset <= header.last_offset:
             raise MalformedMessage(f"offset {record.offset} out of order")
         last = record.offset
+        yield record
+    if pos != len(plain):
+        raise MalformedMessage(f"{len(plain) - pos} octets after the last record")
 
 
 def _decode(data: bytes, start: int, header: BatchHeader) -> tuple[BatchRecord, int]:
