@@ -64,7 +64,7 @@ def build_agent(
     """The agent over its ports, all of them started before `Agent.start` and stopped after `Agent.stop`.
 
     `brokers` by their names in the configuration; `hosting` holds the configured namespaces (stored ones are added at
-    start); `sealing_key`: 32 octets that encrypt credentials at rest; `scheduler`: the reactor; `kinds`: what the processors
+    start); `sealing_key`: 32 octets that encrypt credentials at rest; `scheduler`: the reactor; `kinds`: what processors
     can be.
     """
     locks, audit, tasks = Locks(), Audit(clock), Tasks(scheduler)

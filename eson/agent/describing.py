@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from eson.agent import views
-from eson.agent.access import Access
+from eson.agent.access import Access, administers
 from eson.agent.carriers import Carriers
 from eson.agent.hosting import Hosting
 from eson.agent.local_processors import LocalProcessors
@@ -16,7 +16,6 @@ from eson.brokers.port import Broker
 from eson.errors import NoSuch
 from eson.fnap.core.commands import Describe, DescribedKind
 from eson.fnap.core.replies import Description, Value
-from eson.model.flows import Flow
 from eson.model.names import PROCESSOR_ID
 from eson.model.principals import Caller
 from eson.model.subscriptions import Side, Subscription
@@ -103,6 +102,7 @@ class Descriptions:
 
     async def _namespace(self, caller: Caller, name: str) -> Description:
         namespace = self._hosting.namespace(name)
+        owners = None if administers(caller, namespace) else caller.principals
         values: dict[str, Value] = {
             "namespace": namespace.name,
             "broker": namespace.broker,
@@ -110,23 +110,11 @@ class Descriptions:
             "public": namespace.public,
             "private": namespace.private,
             "agent": self._hosting.participant.agent,
-            "flows": await self._count(caller, namespace.name),
+            "flows": await self._store.count_visible(namespace.name, owners),
         }
         return Description(
             shown(("namespace", "broker", "copies", "public", "private", "agent", "flows"), values)
         )
-
-    async def _count(self, caller: Caller, namespace: str) -> int:
-        number, after = 0, ""
-        while True:
-            chunk = await self._store.flows(namespace, after)
-            number += sum(1 for flow in chunk if self._counts(caller, flow, namespace))
-            if len(chunk) < 1000:
-                return number
-            after = chunk[-1].name
-
-    def _counts(self, caller: Caller, flow: Flow, namespace: str) -> bool:
-        return flow.namespace == namespace and self._access.sees(caller, flow)
 
     async def _agent(self, caller: Caller, name: str) -> Description:
         """Of the agent's own name, or of a namespace that it serves."""

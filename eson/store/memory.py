@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from eson.errors import Conflict
-from eson.model.flows import Flow, Namespace
+from eson.model.flows import Flow, Namespace, Visibility
 from eson.model.names import is_below, parent
 from eson.model.principals import Principal
 from eson.model.subscriptions import Side, State, Subscription
@@ -108,6 +108,12 @@ class MemoryStore:
 
     async def count_flows(self, owner: Principal) -> int:
         return sum(1 for flow in self._tables.flows.values() if flow.owner == owner and not flow.copy_of)
+
+    async def count_visible(self, namespace: str, owners: Collection[Principal] | None) -> int:
+        found = [f for f in self._tables.flows.values() if f.namespace == namespace and not f.copy_of]
+        return sum(
+            1 for f in found if owners is None or f.visibility is not Visibility.PRIVATE or f.owner in owners
+        )
 
     async def subscription(self, side: Side, id: str) -> Subscription | None:
         return self._tables.subscriptions.get((side.value, id))

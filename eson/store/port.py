@@ -7,7 +7,7 @@ write (full disk, I/O error): then nothing of that `apply` is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -165,6 +165,9 @@ class Store(Protocol):
 
     async def count_flows(self, owner: Principal) -> int:
         """Flows of an owner that are no copies; takes the same time for any number."""
+
+    async def count_visible(self, namespace: str, owners: Collection[Principal] | None) -> int:
+        """Flows of a namespace that are no copies: all, or, with `owners`, the private ones of these alone."""
 
     async def subscription(self, side: Side, id: str) -> Subscription | None: ...
 

@@ -6,7 +6,7 @@ runs in a savepoint of its own, one commit syncs them all, and only then is anyb
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -186,6 +186,9 @@ class SqliteStore:
 
     async def count_flows(self, owner: Principal) -> int:
         return await self._ask(lambda c: statements.count_flows(c, owner))
+
+    async def count_visible(self, namespace: str, owners: Collection[Principal] | None) -> int:
+        return await self._ask(lambda c: statements.count_visible(c, namespace, owners))
 
     async def subscription(self, side: Side, id: str) -> Subscription | None:
         row = await self._ask(lambda c: statements.one(c, schema.subscriptions, side=side.value, id=id))

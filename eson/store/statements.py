@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, literal, select
@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from eson.errors import Conflict
+from eson.model.flows import Visibility
 from eson.model.principals import Principal
 from eson.model.subscriptions import Side, State
 from eson.store import port, rows, schema
@@ -119,6 +120,15 @@ def count_flows(connection: Connection, owner: Principal) -> int:
     table = schema.tallies
     found = connection.execute(select(table.c.flows).where(table.c.owner == str(owner))).scalar()
     return int(found or 0)
+
+
+def count_visible(connection: Connection, namespace: str, owners: Collection[Principal] | None) -> int:
+    table = schema.flows
+    statement = select(func.count()).where(table.c.namespace == namespace, table.c.copy_of == "")
+    if owners is not None:
+        public = table.c.visibility != Visibility.PRIVATE.value
+        statement = statement.where(public | table.c.owner.in_([str(owner) for owner in owners]))
+    return connection.execute(statement).scalar_one()
 
 
 def subscriptions(

@@ -21,6 +21,7 @@ READS = frozenset(
         "all_flows",
         "flow_directly_below",
         "count_flows",
+        "count_visible",
         "subscription",
         "subscriptions",
         "subscription_by_token",

@@ -120,12 +120,16 @@ EMILIANO = Caller(user("emiliano"), account="emiliano", home="flows.emiliano.ar"
 class World:
     """`unix.ar` provides, `emiliano.ar` subscribes."""
 
-    def __init__(self, limits: Limits = USUAL) -> None:
+    def __init__(self, limits: Limits = USUAL, store: Callable[[str], Any] | None = None) -> None:
         self.time = Time()
         self.network = Network()
         self.limits = limits
         self.unix = Ports("unix.ar", ("flows.unix.ar",), self.time)
         self.emiliano = Ports("emiliano.ar", ("flows.emiliano.ar",), self.time)
+        if store is not None:
+            for ports in (self.unix, self.emiliano):
+                ports.store = store(ports.domain)
+                run(ports.store.open())
         self.provider = start_agent(self.unix, self.network, limits)
         self.subscriber = start_agent(self.emiliano, self.network, limits)
         run(self.provider.start())

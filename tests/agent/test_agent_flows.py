@@ -125,6 +125,8 @@ def test_private_flows_have_no_records_and_are_in_nobodys_list() -> None:
     assert world.unix.names.published() == []
     assert world.say(BOB, "GET FLOWS") == "220 DATA\n220 OK"
     assert world.say(TEST, "GET FLOWS") == f"220 DATA\nflow={F}\n220 OK"
+    assert "\nflows=0\n" in world.say(BOB, "DESCRIBE NAMESPACE flows.unix.ar")
+    assert "\nflows=1\n" in world.say(TEST, "DESCRIBE NAMESPACE flows.unix.ar")
     assert world.say(TEST, f"UPDATE FLOW {F} visibility=listed") == f"220 OK {F}"
     assert world.unix.names.published() == [F]
     assert world.say(BOB, "GET FLOWS") == f"220 DATA\nflow={F}\n220 OK"

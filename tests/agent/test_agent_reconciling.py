@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
+from twisted.internet.defer import execute
 
 from eson.brokers.port import Rights
 from eson.model.principals import ANONYMOUS, Caller
@@ -13,6 +15,7 @@ from eson.processors.memory import MemoryProcessors
 from eson.processors.port import ProcessorOrder
 from eson.store.port import PutIntention
 from eson.store.records import Intention
+from eson.store.sqlite import SqliteStore
 
 F, G = "time.flows.unix.ar", "time.flows.emiliano.ar"
 
@@ -181,3 +184,41 @@ def test_one_pass_tells_whether_all_is_as_it_should_be() -> None:
     world.unix.broker.down = True
     assert run(world.provider.reconcile()) is False
     assert world.say(EMILIANO, f"DESCRIBE FLOW {G}").startswith("220 DATA")
+
+
+def test_all_of_it_over_sqlite_and_again_from_the_same_files(tmp_path: Path) -> None:
+    world = World(store=lambda domain: SqliteStore(tmp_path / f"{domain}.db", execute))
+    copy = world.subscribed()
+    waiting = world.say(BOB, "CREATE FLOW x.flows.unix.ar").startswith("557")
+    assert waiting
+    world.flow("listed.flows.unix.ar")
+    asked = world.say(EMILIANO, "SUBSCRIBE listed.flows.unix.ar LOCAL l.flows.emiliano.ar").split()[2]
+    id = world.say(TEST, f"DISTRIBUTE {F} TO p.flows.unix.ar q.flows.unix.ar").removeprefix("220 OK ")
+    world.say(EMILIANO, f"PAUSE SUBSCRIPTION {copy}")
+    for ports in (world.unix, world.emiliano):
+        run(ports.store.close())
+        ports.store = SqliteStore(tmp_path / f"{ports.domain}.db", execute)
+        run(ports.store.open())
+    restart(world)
+    run(world.subscriber.stop())
+    world.subscriber = start_agent(world.emiliano, world.network)
+    run(world.subscriber.start())
+    world.settle(3)
+    assert set(world.unix.processors.ids()) == {copy, id}
+    assert world.emiliano.processors.status(copy).state == "paused"
+    assert world.say(TEST, f"APPROVE SUBSCRIBER {asked}") == f"220 OK {asked}"
+    world.settle(2)
+    states = {one["copy"]: one["state"] for one in world.items(EMILIANO, "GET SUBSCRIPTIONS")}
+    assert states == {copy: "paused", asked: "active"}
+    for name in (copy, asked):
+        assert world.say(EMILIANO, f"UNSUBSCRIBE {name}") == "220 OK"
+    assert world.say(TEST, f"UNSUBSCRIBE {id}") == "220 OK"
+    for ports in (world.unix, world.emiliano):
+        assert (
+            run(ports.store.subscriptions())
+            == run(ports.store.calls())
+            == run(ports.store.intentions())
+            == []
+        )
+        assert ports.processors.ids() == []
+        run(ports.store.close())

@@ -496,6 +496,33 @@ def test_limits_of_requests_and_subscriptions() -> None:
     assert world.say(BOB, "SUBSCRIBE open.flows.unix.ar").startswith("220")
 
 
+def test_a_request_with_both_ends_here_goes_on_when_it_is_approved() -> None:
+    world = World()
+    world.flow(F)
+    ines = Caller(user("ines"), account="ines", home="flows.unix.ar", tls=True)
+    for verb, state in (("APPROVE", State.ACTIVE), ("DENY", State.ENDED)):
+        reply = world.say(ines, f"SUBSCRIBE {F} LOCAL {verb.lower()}.flows.unix.ar")
+        assert reply.startswith("202 Pending ")
+        copy = reply.split()[2]
+        assert world.say(TEST, f"{verb} SUBSCRIBER {copy}") == f"220 OK {copy}"
+        world.settle(1)
+        for side in Side:
+            assert run(world.unix.store.subscription(side, copy)).state is state, side
+    assert "approve.flows.unix.ar" in world.unix.broker.queues
+    assert "deny.flows.unix.ar" not in world.unix.broker.queues
+
+
+def test_an_operator_sees_all_subscriptions_and_others_their_own() -> None:
+    world = World()
+    copy = world.subscribed()
+    own = world.say(BOB, f"SUBSCRIBE {F}").split()[2]
+    root = Caller(user("root"), account="root", operator=True)
+    assert {one["copy"] for one in world.items(root, "GET SUBSCRIPTIONS")} == {copy, own}
+    assert {one["copy"] for one in world.items(BOB, "GET SUBSCRIPTIONS")} == {own}
+    assert world.items(TEST, "GET SUBSCRIPTIONS") == []
+    assert [one["copy"] for one in world.items(root, f"GET SUBSCRIPTIONS {F} LIMIT 1")] == [min(copy, own)]
+
+
 # Strangers
 
 

@@ -17,7 +17,7 @@ from eson.model.principals import ANONYMOUS, Principal, user
 from eson.model.subscriptions import Side, State, Subscription
 from eson.store import port
 from eson.store.memory import MemoryStore
-from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential
+from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential, StoredProcessor
 from eson.store.sqlite import SqliteStore
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -213,6 +213,17 @@ def test_counts_flows_of_an_owner_without_copies(store: port.Store) -> None:
     assert run(store.count_flows(EMILIANO)) == 0
 
 
+def test_counts_what_somebody_sees_of_a_namespace(store: port.Store) -> None:
+    hidden = flow("b.flows.unix.ar", visibility=Visibility.PRIVATE)
+    copy = flow("k.a.flows.unix.ar", copy_of="a.flows.unix.ar")
+    other = flow("x.other.ar", namespace="other.ar")
+    run(store.apply(*(port.PutFlow(one) for one in (flow("a.flows.unix.ar"), hidden, copy, other))))
+    assert run(store.count_visible("flows.unix.ar", None)) == 2
+    assert run(store.count_visible("flows.unix.ar", [EMILIANO])) == 1
+    assert run(store.count_visible("flows.unix.ar", [EMILIANO, TEST])) == 2
+    assert run(store.count_visible("flows.unix.ar", [])) == 1
+
+
 def test_finds_subscriptions_by_every_condition(store: port.Store) -> None:
     mine = subscription("aaaaaaa")
     theirs = subscription("bbbbbbb", principal=user("ana"), local="g.flows.unix.ar")
@@ -242,3 +253,51 @@ def test_the_audit_log_is_numbered_and_read_in_order(store: port.Store) -> None:
     entries = run(store.audit())
     assert [(one.number, one.object) for one in entries] == [(1, "f0"), (2, "f1"), (3, "f2")]
     assert [one.object for one in run(store.audit(after=1, limit=1))] == ["f1"]
+
+
+def processor(id: str, **values: Any) -> StoredProcessor:
+    return StoredProcessor(
+        **{
+            "id": id,
+            "kind": "bridge",
+            "sources": ("a.flows.unix.ar",),
+            "destinations": ("b.flows.unix.ar",),
+            "owner": TEST,
+            "state": State.REQUESTED,
+            "reason": "",
+            "actor": "user:test",
+            "since": NOW,
+            "created": NOW,
+            **values,
+        }
+    )
+
+
+def test_finds_processors_by_owner_and_by_each_of_their_flows(store: port.Store) -> None:
+    bridge = processor("p-aaaaaaa", start=((0, 7), (1, 0)))
+    signal = processor(
+        "p-bbbbbbb",
+        kind="signal",
+        sources=("a.flows.unix.ar", "c.flows.unix.ar"),
+        destinations=("d.flows.unix.ar", "e.flows.unix.ar"),
+        owner=EMILIANO,
+        state=State.FAILING,
+        reason="processor failing",
+        feeds=(("far.flows.other.ar", "c.flows.unix.ar"),),
+        when="type = 'tick'",
+    )
+    run(store.apply(port.PutProcessor(signal), port.PutProcessor(bridge)))
+    assert run(store.processor("p-bbbbbbb")) == signal
+    assert run(store.processors()) == [bridge, signal]
+    assert run(store.processors(source="a.flows.unix.ar")) == [bridge, signal]
+    assert run(store.processors(source="a.flows.unix.ar", owner=TEST)) == [bridge]
+    assert run(store.processors(destination="e.flows.unix.ar")) == [signal]
+    assert run(store.processors(destination="a.flows.unix.ar")) == []
+    assert run(store.processors(after="p-aaaaaaa", limit=1)) == [signal]
+    moved = replace(signal, destinations=("d.flows.unix.ar",), state=State.PAUSED)
+    run(store.apply(port.PutProcessor(moved)))
+    assert run(store.processors(destination="e.flows.unix.ar")) == []
+    run(store.apply(port.DropProcessor("p-bbbbbbb"), port.DropProcessor("p-zzzzzzz")))
+    assert run(store.processors()) == [bridge]
+    assert run(store.processors(source="c.flows.unix.ar")) == []
+    assert run(store.processor("p-bbbbbbb")) is None
