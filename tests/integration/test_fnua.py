@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from servers.participant import BIN, Participant, eventually, find_each_other
+from servers.participant import BIN, Participant, eventually, find_each_other, free_ports
 
 FLOW = "time.flows.unix.ar"
 
@@ -312,3 +312,26 @@ def test_a_flow_of_another_participant(tmp_path: Path) -> None:
         here.run("unsubscribe", str(made["copy"]))
         assert there.rows("get", "subscribers", FLOW) == []
         assert len(here.run("read", local).splitlines()) == 20, "what was carried stays"
+
+
+def test_a_public_flow_of_a_stranger(tmp_path: Path) -> None:
+    """No account, no entry in `remotes`: DNS and a certificate that holds the domain are enough for a public flow."""
+    with (
+        Participant("unix.ar", tmp_path, draft=False) as provider,
+        Participant("emiliano.ar", tmp_path, draft=False) as subscriber,
+    ):
+        (port,) = free_ports(1)
+        provider.settings["names"]["listen"] = [f"127.0.0.1:{port}"]
+        subscriber.settings["names"]["resolve"] = {"unix.ar": f"127.0.0.1:{port}"}
+        subscriber.settings["allow_private"] = ["127.0.0.0/8"]
+        subscriber.settings["fnap"]["trust"] = str(provider.ca)
+        provider.start()
+        subscriber.start()
+        there, here = Fnua(provider), Fnua(subscriber)
+        there.run("create", "flow", FLOW, "visibility=public")
+        made = here.rows("subscribe", FLOW, "mine.flows.emiliano.ar")[0]
+        assert made["local"] == "mine.flows.emiliano.ar"
+        there.run("write", FLOW, text=lines_of(3))
+        assert here.follow("mine.flows.emiliano.ar", 3) == ["0", "1", "2"]
+        there.run("create", "flow", "listed.flows.unix.ar")
+        here.run("subscribe", "listed.flows.unix.ar", "other.flows.emiliano.ar", status=1)
