@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -162,6 +163,14 @@ def _told(where: Path, facts: initial.Facts, csr: bool) -> str:
             f"Where another name server has the zone {facts.domain}, it needs:",
             "",
             initial.parent_records(facts),
+        ]
+    if os.geteuid() == 0:
+        places = " ".join(dict.fromkeys([str(where), *([facts.state] if facts.state[0] == "/" else [])]))
+        lines += [
+            "All this belongs to root. If the agent runs as another user, give it to that one:",
+            "",
+            f"    chown -R USER {places}",
+            "",
         ]
     lines += [
         "Start the agent:",

@@ -288,9 +288,12 @@ async def _tried(standing: Standing) -> None:
 class Loud(Service):
     """A `Participant` whose errors at start end the process with one text and status 1, and whose log is ours."""
 
-    def __init__(self, participant: Participant, log_observer: Callable[[], Any] | None) -> None:
+    def __init__(
+        self, participant: Participant, log_observer: Callable[[], Any] | None, nodaemon: bool
+    ) -> None:
         self._participant = participant
         self._log_observer = log_observer
+        self._nodaemon = nodaemon
 
     def setServiceParent(self, parent: Any) -> None:
         """twistd takes an observer that its application holds."""
@@ -312,6 +315,8 @@ class Loud(Service):
             step()
         except EsonError as error:
             _tell(str(error))
+            if not self._nodaemon:
+                raise  # twistd passes the text to the process that waits, and removes the pidfile
             raise SystemExit(1) from None
 
 
@@ -328,7 +333,7 @@ def makeService(options: Options) -> Service:
         return observer(options.config.log, open_log(options.logfile, options.nodaemon))
 
     participant = Participant(options.config, reactor, failed)
-    return Loud(participant, None if options.syslog else log_observer)
+    return Loud(participant, None if options.syslog else log_observer, options.nodaemon)
 
 
 def _tell(text: str) -> None:

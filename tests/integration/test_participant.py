@@ -384,6 +384,26 @@ def test_a_daemon_writes_its_log_as_json_and_its_pid(unix: Participant) -> None:
     assert events[-1]["message"] == "Server Shut Down."
 
 
+def test_a_daemon_that_cannot_start_tells_whoever_started_it(unix: Participant) -> None:
+    pidfile, logfile = unix.directory / "pid", unix.directory / "eson.log"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        unix.settings["fnap"]["listen"] = [f"127.0.0.1:{port}"]
+        unix.write()
+        started = subprocess.run(
+            [BIN / "twistd", f"--pidfile={pidfile}", f"--logfile={logfile}", "eson", "--config", unix.file],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=unix.directory,
+        )
+    assert started.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use." in started.stderr
+    assert "change fnap.listen" in logfile.read_text()
+    assert not pidfile.exists()
+
+
 def test_no_secret_reaches_the_log_or_other_users(unix: Participant) -> None:
     unix.settings["log"] = {"level": "debug"}
     unix.start()
