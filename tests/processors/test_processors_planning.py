@@ -20,7 +20,7 @@ from eson.brokers.kafka.wire.records import BatchRecord, decode_records, encode_
 from eson.processors.child.lanes import Planned, RunningLane
 from eson.processors.child.planning import MOST_STUCK, Changed, Planner
 from eson.processors.child.trouble import Failing
-from eson.processors.core.journal import Entry, Lane, LaneState, entry_line
+from eson.processors.core.journal import Entry, Lane, LaneState
 
 LANE = Lane(0, 0, 3, "source-id", 0, 3, "destination-id", 77, 2, 0, 0)
 NO_ABORTS: list[tuple[int, int]] = []
@@ -47,11 +47,8 @@ def batch(base: int, count: int, codec: int = 0, size: int = 20, **fields: int) 
     return bytes(made)
 
 
-def plan(
-    running: RunningLane, octets: bytes, aborted: list[tuple[int, int]] = NO_ABORTS
-) -> tuple[list[Planned], list[bytes]]:
-    lines: list[bytes] = []
-    return Planner([running], "time").plan(memoryview(bytearray(octets)), aborted, lines), lines
+def plan(running: RunningLane, octets: bytes, aborted: list[tuple[int, int]] = NO_ABORTS) -> list[Planned]:
+    return Planner([running], "time").plan(memoryview(bytearray(octets)), aborted)
 
 
 def events(planned: list[Planned]) -> list[BatchRecord]:
@@ -72,7 +69,7 @@ def wanted(first: int, end: int, size: int = 20) -> list[BatchRecord]:
 def test_octets_pass_with_our_identity(codec: int) -> None:
     source = batch(0, 10, codec) + batch(10, 5, codec)
     running = lane()
-    planned, lines = plan(running, source)
+    planned = plan(running, source)
     assert bytes(planned[0].octets[HEADER_SIZE:]) == source[HEADER_SIZE : len(planned[0].octets)]
     headers = [parse_header(memoryview(one.octets)) for one in planned]
     assert [(h.producer_id, h.producer_epoch, h.base_sequence, h.base_offset) for h in headers] == [
@@ -81,13 +78,14 @@ def test_octets_pass_with_our_identity(codec: int) -> None:
     ]
     assert events(planned) == wanted(0, 15)
     crc = parse_header(memoryview(source)[: len(planned[0].octets)]).crc
-    assert lines[0] == entry_line(0, Entry(0, 9, 10, crc))
+    assert planned[0].entry == Entry(0, 9, 10, crc)
+    assert all(one.new for one in planned)
     assert [one.entry.next_offset for one in planned] == [10, 15]
-    assert (running.offset, running.sequence, running.unacknowledged) == (15, 15, 15)
+    assert (running.offset, running.sequence) == (15, 15)
 
 
 def test_without_exactly_once_batches_have_no_identity() -> None:
-    planned, _ = plan(lane(exact=False), batch(0, 10))
+    planned = plan(lane(exact=False), batch(0, 10))
     header = parse_header(memoryview(planned[0].octets))
     assert (header.producer_id, header.producer_epoch, header.base_sequence) == (-1, -1, -1)
 
@@ -95,7 +93,7 @@ def test_without_exactly_once_batches_have_no_identity() -> None:
 def test_the_sequence_wraps_inside_a_batch() -> None:
     top = 2**31 - 1
     running = lane(sequence=top - 4)
-    planned, _ = plan(running, batch(0, 10) + batch(10, 1))
+    planned = plan(running, batch(0, 10) + batch(10, 1))
     assert [(one.entry.first, one.entry.last) for one in planned] == [(top - 4, 4), (5, 5)]
 
 
@@ -110,18 +108,18 @@ def test_a_wrong_crc_stops_before_anything_is_sent() -> None:
 
 def test_a_start_inside_a_batch_crops_it() -> None:
     running = lane(4)
-    planned, _ = plan(running, batch(0, 10, 3))
+    planned = plan(running, batch(0, 10, 3))
     assert events(planned) == wanted(4, 10)
     assert (running.offset, running.sequence) == (10, 6)
 
 
 def test_large_batches_are_split_and_going_on_inside_gives_the_same_parts() -> None:
     octets = batch(0, 100, 3, size=50)
-    whole, _ = plan(lane(max_bytes=1000), octets)
+    whole = plan(lane(max_bytes=1000), octets)
     assert len(whole) > 3
     assert events(whole) == wanted(0, 100, 50)
     second = whole[1].entry
-    again, _ = plan(lane(whole[0].entry.next_offset, second.first, max_bytes=1000), octets)
+    again = plan(lane(whole[0].entry.next_offset, second.first, max_bytes=1000), octets)
     assert [(one.entry, bytes(one.octets)) for one in again] == [
         (one.entry, bytes(one.octets)) for one in whole[1:]
     ]
@@ -130,14 +128,14 @@ def test_large_batches_are_split_and_going_on_inside_gives_the_same_parts() -> N
 def test_holes_of_compaction_close_and_the_position_is_behind_the_batch() -> None:
     octets = batch(0, 10, last_offset_delta=14)
     running = lane()
-    planned, _ = plan(running, octets)
+    planned = plan(running, octets)
     assert parse_header(memoryview(planned[0].octets)).last_offset_delta == 9
     assert running.offset == 15
 
 
 def test_the_time_of_the_log_becomes_the_events_own() -> None:
     octets = batch(0, 3, attributes=0x08, max_timestamp=1_800_000_000_000)
-    planned, _ = plan(lane(), octets)
+    planned = plan(lane(), octets)
     header = parse_header(memoryview(planned[0].octets))
     assert not header.log_append_time
     assert {record.timestamp for record in events(planned)} == {1_800_000_000_000}
@@ -146,23 +144,23 @@ def test_the_time_of_the_log_becomes_the_events_own() -> None:
 def test_aborted_and_control_batches_move_the_position_alone() -> None:
     control = batch(10, 1, attributes=0x30, producer_id=6)
     running = lane()
-    planned, lines = plan(running, batch(0, 10, attributes=0x10, producer_id=6) + control, [(6, 0)])
-    assert (planned, lines, running.offset, running.sequence) == ([], [], 11, 0)
+    planned = plan(running, batch(0, 10, attributes=0x10, producer_id=6) + control, [(6, 0)])
+    assert (planned, running.offset, running.sequence) == ([], 11, 0)
 
 
 def test_what_was_expected_is_sent_again_and_not_noted_again() -> None:
     octets = batch(0, 10) + batch(10, 5)
-    first, _ = plan(lane(), octets)
+    first = plan(lane(), octets)
     running = lane()
     running.expected.extend(one.entry for one in first)
-    again, lines = plan(running, octets)
-    assert lines == []
+    again = plan(running, octets)
+    assert not any(one.new for one in again)
     assert [bytes(one.octets) for one in again] == [bytes(one.octets) for one in first]
 
 
 @pytest.mark.parametrize("changed", [batch(0, 9), batch(0, 10, 3), batch(0, 10, size=21)])
 def test_what_differs_from_what_was_expected_is_not_sent(changed: bytes) -> None:
-    first, _ = plan(lane(), batch(0, 10))
+    first = plan(lane(), batch(0, 10))
     running = lane()
     running.expected.extend(one.entry for one in first)
     with pytest.raises(Changed):
@@ -172,7 +170,7 @@ def test_what_differs_from_what_was_expected_is_not_sent(changed: bytes) -> None
 def test_a_copy_for_each_destination() -> None:
     lanes = [lane(), lane(5)]
     lanes[1].producer = 78
-    planned = Planner(lanes, "time").plan(memoryview(bytearray(batch(0, 10))), NO_ABORTS, [])
+    planned = Planner(lanes, "time").plan(memoryview(bytearray(batch(0, 10))), NO_ABORTS)
     assert [(one.lane, one.records) for one in planned] == [(lanes[0], 10), (lanes[1], 5)]
     assert events(planned[:1]) == wanted(0, 10)
     assert events(planned[1:]) == wanted(5, 10)
@@ -198,13 +196,13 @@ def test_nothing_behind_the_position_again_and_again_is_named() -> None:
     planner = Planner([lane(50)], "time")
     with pytest.raises(Failing, match="again and again"):
         for _ in range(MOST_STUCK + 2):
-            planner.plan(memoryview(bytearray(batch(0, 10))), NO_ABORTS, [])
+            planner.plan(memoryview(bytearray(batch(0, 10))), NO_ABORTS)
 
 
 @given(st.binary(max_size=300))
 def test_rubbish_ends_with_a_reason_or_gives_nothing(octets: bytes) -> None:
     try:
-        planned, _ = plan(lane(), octets)
+        planned = plan(lane(), octets)
     except (Failing, MalformedMessage):
         return
     assert planned == []
@@ -216,5 +214,5 @@ def test_one_flipped_bit_never_passes(data: st.DataObject) -> None:
     at = data.draw(st.integers(CRC_FROM * 8, len(octets) * 8 - 1))
     octets[at // 8] ^= 1 << at % 8
     with pytest.raises((Failing, MalformedMessage)):
-        planned, _ = plan(lane(), bytes(octets))
+        planned = plan(lane(), bytes(octets))
         assert planned, "it was left out"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
 from eson.processors.child.cluster import Cluster
-from eson.processors.child.journal_file import JournalFile
+from eson.processors.child.journal_file import DiskRefuses, JournalFile
 from eson.processors.child.lanes import Counters
 from eson.processors.child.opening import Opener
 from eson.processors.child.planning import Changed
@@ -162,6 +163,9 @@ class Carrier:
 
     async def _after(self, trouble: Trouble) -> None:
         """Says what happened where it matters, and waits as long as it takes."""
+        if isinstance(trouble, DiskRefuses) and self._file is not None:
+            self._file.close()
+            self._file = None
         if isinstance(trouble, Stopped):
             self._say_failure(trouble.reason, True)
             await self._changed.wait()
@@ -224,20 +228,23 @@ class Carrier:
         self._tell(pb.Report(error=failure))
 
     async def _report(self) -> None:
+        """Tells of progress when something changed, and now and then that we are alive."""
         loop = asyncio.get_running_loop()
-        last: pb.Progress | None = None
+        last: object = None
         told = 0.0
-        seen: list[tuple[float, int]] = [(loop.time(), 0)]
+        seen: deque[tuple[float, int]] = deque([(loop.time(), 0)])
         while True:
             await asyncio.sleep(TELL_CHANGES)
-            now = loop.time()
-            seen.append((now, self._counters.records))
+            now, records = loop.time(), self._counters.records
+            seen.append((now, records))
             while len(seen) > 2 and seen[1][0] < now - RATE_OVER:
-                seen.pop(0)
-            progress = self._progress((seen[-1][1] - seen[0][1]) / max(0.001, now - seen[0][0]))
-            if progress != last or now - told >= TELL_ALIVE - TELL_CHANGES / 2:
-                last, told = progress, now
-                self._tell(pb.Report(progress=progress))
+                seen.popleft()
+            carried = records - seen[0][1]
+            lag = 0 if self._session is None else self._session.lag()
+            state = (records, lag, carried, self._paused, self._session, self._ready)
+            if state != last or now - told >= TELL_ALIVE - TELL_CHANGES / 2:
+                last, told = state, now
+                self._tell(pb.Report(progress=self._progress(carried / (now - seen[0][0]))))
 
     def _progress(self, rate: float) -> pb.Progress:
         session = self._session

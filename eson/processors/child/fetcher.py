@@ -17,9 +17,13 @@ from eson.processors.child.planning import Planner
 from eson.processors.child.trouble import Trouble, Unreachable
 
 FETCH_BYTES = 2 << 20
+FAR_BYTES = 6 << 20
+"""For sources that are far: what a full answer may hold where one takes longer than `FAR`, so that the link is filled."""
+FAR = 0.06
+_SLOW_ANSWERS = 3
 LARGEST_BATCH = 16 << 20
 """Octets of an answer that may exceed what was asked for, because one batch is always given whole."""
-MAX_WAIT = 1.0
+MAX_WAIT = 5.0
 _BESIDE = 64 << 10
 """Octets of an answer beside its batches, so that its memory need not grow."""
 _BY_NAME, _BY_ID, _OLDEST = 12, 13, 4
@@ -84,15 +88,16 @@ class Fetcher:
         topic: Topic,
         connection: Connection,
         planners: Mapping[int, Planner],
-        carry: Callable[[list[Planned], list[bytes]], Awaitable[None]],
+        carry: Callable[[list[Planned]], Awaitable[None]],
         fetch_bytes: int = FETCH_BYTES,
     ) -> None:
         self._cluster, self._topic, self._connection = cluster, topic, connection
         self._planners, self._carry = dict(planners), carry
         self._bytes = fetch_bytes
         self._version = fetch_version(connection, topic)
-        connection.cap = LARGEST_BATCH + fetch_bytes
+        connection.cap = LARGEST_BATCH + max(fetch_bytes, FAR_BYTES)
         self._turn = 0
+        self._slow = 0
         self._pool: list[bytearray] = []
 
     async def run(self) -> None:
@@ -100,12 +105,20 @@ class Fetcher:
         answer = self._fetch()
         while True:
             decoded, buffer = await answer
-            planned, lines = self._plan(decoded)
+            planned = self._plan(decoded)
             memory = Memory(buffer, len(planned), self._pool)
             for batch in planned:
                 batch.memory = memory
             answer = self._fetch()
-            await self._carry(planned, lines)
+            await self._carry(planned)
+
+    def _adapt(self, took: float, octets: int) -> None:
+        """Asks for more at once where full answers take long: one Fetch fills a link only so far."""
+        if octets < self._bytes * 3 // 4 or not FETCH_BYTES <= self._bytes < FAR_BYTES:
+            return
+        self._slow = self._slow + 1 if took > FAR else 0
+        if self._slow >= _SLOW_ANSWERS:
+            self._slow, self._bytes = 0, min(FAR_BYTES, 2 * self._bytes)
 
     def _memory(self) -> bytearray:
         usual = self._bytes + _BESIDE
@@ -122,9 +135,12 @@ class Fetcher:
         partitions = partitions[self._turn :] + partitions[: self._turn]
         positions = {number: self._planners[number].position for number in partitions}
         request = fetch_request(self._topic, positions, self._bytes, MAX_WAIT)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        sent = loop.time()
 
         def answered(frame: memoryview) -> None:
+            self._adapt(loop.time() - sent, len(frame))
             decoded = decode_response(FetchResponse, self._version, frame)
             buffer = self._connection.detach(self._memory())
             if not future.done():
@@ -134,11 +150,10 @@ class Fetcher:
         self._connection.send(parts, answered, MAX_WAIT + TIMEOUT)
         return future
 
-    def _plan(self, answer: Any) -> tuple[list[Planned], list[bytes]]:
+    def _plan(self, answer: Any) -> list[Planned]:
         if getattr(answer, "error_code", 0):
             raise self._cluster.trouble(answer.error_code, "reading")
         planned: list[Planned] = []
-        lines: list[bytes] = []
         for part in (part for topic in listed(answer.responses) for part in listed(topic.partitions)):
             planner = self._planners.get(part.partition_index)
             if planner is None:
@@ -152,7 +167,7 @@ class Fetcher:
             for lane in planner.lanes:
                 lane.end = end
             if part.records:
-                planned += planner.plan(part.records, aborted, lines)
+                planned += planner.plan(part.records, aborted)
             for lane in planner.lanes:
                 lane.caught_up = lane.offset >= end
-        return planned, lines
+        return planned

@@ -12,8 +12,12 @@ from eson.processors.core.journal import Journal, JournalError, compacted, openi
 COMPACT_AT = 4 << 20
 
 
+class DiskRefuses(Unreachable):
+    """The journal could not be written.  Retry: yes, after it was read again: what is in memory is ahead of it."""
+
+
 class JournalFile:
-    """Raises `Unreachable` while another process holds it or the disk refuses, `Stopped` if it is damaged."""
+    """Raises `Unreachable` while another process holds it, `DiskRefuses`, `Stopped` if it is damaged."""
 
     def __init__(self, path: str, processor: str, compact_at: int = COMPACT_AT) -> None:
         self._path, self._compact_at = path, compact_at
@@ -21,7 +25,7 @@ class JournalFile:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise Unreachable(f"the journal cannot be opened: {error.strerror}") from None
+            raise DiskRefuses(f"the journal cannot be opened: {error.strerror}") from None
         try:
             self._lock()
             self.journal = self._read(processor)
@@ -67,7 +71,7 @@ class JournalFile:
         self._pending.append(record)
 
     def write(self) -> None:
-        """Hands what was added to the operating system.  Raises `Unreachable` (a full disk)."""
+        """Hands what was added to the operating system.  Raises `DiskRefuses`."""
         if not self._pending:
             return
         octets = b"".join(self._pending)
@@ -78,17 +82,17 @@ class JournalFile:
                 os.ftruncate(self._fd, self._size)
                 raise OSError(28, "No space left on device")
         except OSError as error:
-            raise Unreachable(f"the journal cannot be written: {error.strerror}") from None
+            raise DiskRefuses(f"the journal cannot be written: {error.strerror}") from None
         self._size += written
 
     def sync(self) -> None:
-        """Returns when everything added is on disk.  Raises `Unreachable`."""
+        """Returns when everything added is on disk.  Raises `DiskRefuses`."""
         self.write()
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            # what the disk holds is unknown now: a new process reads it again
-            raise Stopped(f"the journal cannot be synced: {error.strerror}") from None
+            # what the disk holds is unknown now
+            raise DiskRefuses(f"the journal cannot be synced: {error.strerror}") from None
         if self._size > self._compact_at:
             self._rewrite()
 
@@ -110,7 +114,7 @@ class JournalFile:
                 os.close(fd)
                 raise
         except OSError as error:
-            raise Unreachable(f"the journal cannot be written anew: {error.strerror}") from None
+            raise DiskRefuses(f"the journal cannot be written anew: {error.strerror}") from None
         os.close(self._fd)
         self._fd, self._size = fd, len(octets)
         self._compact_at = max(self._compact_at, 2 * len(octets))

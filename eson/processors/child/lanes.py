@@ -81,14 +81,23 @@ class Memory:
 
 
 class Planned:
-    """A batch on its way: the octets to send, their journal entry, lane, and what they lie in."""
+    """A batch on its way: the octets to send, their journal entry, lane, and what they lie in.
 
-    __slots__ = ("entry", "lane", "memory", "newest", "octets", "records", "size")
+    `new`: the entry must be written before the octets are sent.
+    """
+
+    __slots__ = ("entry", "lane", "memory", "new", "newest", "octets", "records", "size")
     memory: Memory
 
     def __init__(
-        self, lane: RunningLane, entry: Entry, octets: memoryview | bytes, records: int, newest: int
+        self,
+        lane: RunningLane,
+        entry: Entry,
+        octets: memoryview | bytes,
+        records: int,
+        newest: int,
+        new: bool,
     ) -> None:
         self.lane, self.entry, self.octets = lane, entry, octets
-        self.records, self.newest = records, newest
+        self.records, self.newest, self.new = records, newest, new
         self.size = len(octets)

@@ -1,4 +1,4 @@
-"""From the records of a Fetch to batches that may be sent, with their journal entries.  The hot path."""
+"""From the records of a Fetch to batches that may be sent, once their entries stand in the journal.  The hot path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eson.brokers.kafka.wire.batches import (
 from eson.processors.child.lanes import Planned, RunningLane
 from eson.processors.child.trouble import Failing, Trouble
 from eson.processors.core.batches import Verdict, judge
-from eson.processors.core.journal import Entry, entry_line
+from eson.processors.core.journal import Entry
 from eson.processors.core.sequences import advance
 from eson.processors.core.transactions import AbortedFilter
 
@@ -33,7 +33,7 @@ class Changed(Trouble):
 
 
 class Planner:
-    """Plans for the lanes of one partition.  `lines` receives journal records; sync them before anything is sent."""
+    """Plans for the lanes of one partition.  Positions move; what the journal says does not, so that a plan may fail."""
 
     def __init__(self, lanes: Sequence[RunningLane], flow: str) -> None:
         self.lanes = tuple(lanes)
@@ -45,9 +45,7 @@ class Planner:
         """Where to fetch from: the lane that is furthest behind decides."""
         return min(lane.offset for lane in self.lanes)
 
-    def plan(
-        self, records: memoryview, aborted: Sequence[tuple[int, int]], lines: list[bytes]
-    ) -> list[Planned]:
+    def plan(self, records: memoryview, aborted: Sequence[tuple[int, int]]) -> list[Planned]:
         """The batches of every lane, in order.  Positions move on.
 
         Raises `MalformedMessage` and `Failing` for what no destination may get, `Changed`.
@@ -60,7 +58,7 @@ class Planner:
             mine = records if lane is self.lanes[-1] else memoryview(bytearray(records))
             filter = AbortedFilter(aborted)
             for batch in split_entries(mine):
-                self._one(lane, batch, filter, planned, lines)
+                self._one(lane, batch, filter, planned)
             self._stuck = self._stuck + 1 if lane.offset == before == position else 0
         if self._stuck > MOST_STUCK * len(self.lanes):
             raise Failing(f"{self._flow} answers again and again with nothing behind offset {position}")
@@ -72,17 +70,16 @@ class Planner:
         batch: memoryview,
         aborted: AbortedFilter,
         planned: list[Planned],
-        lines: list[bytes],
     ) -> None:
         if magic_of(batch) < CURRENT_MAGIC:
-            self._recode(lane, batch, None, planned, lines)
+            self._recode(lane, batch, None, planned)
             return
         header = parse_header(batch)
         verdict = judge(header, batch, lane.offset, lane.max_bytes, aborted)
         if verdict is Verdict.PASS:
-            self._pass(lane, batch, header, planned, lines)
+            self._pass(lane, batch, header, planned)
         elif verdict.recodes:
-            self._recode(lane, batch, header, planned, lines)
+            self._recode(lane, batch, header, planned)
         elif verdict.refuses:
             raise Failing(f"{self._flow}: the batch at offset {header.base_offset} {verdict.value}")
         else:
@@ -96,7 +93,6 @@ class Planner:
         batch: memoryview,
         header: BatchHeader,
         planned: list[Planned],
-        lines: list[bytes],
     ) -> None:
         sequence, count = lane.sequence, header.record_count
         wire_sequence = sequence if lane.exact else -1
@@ -104,8 +100,8 @@ class Planner:
             raise Failing(f"{self._flow}: the batch at offset {header.base_offset} has a wrong CRC")
         next_offset = header.base_offset + count
         entry = Entry(sequence, (sequence + count - 1) & 0x7FFFFFFF, next_offset, header.crc)
-        self._note(lane, entry, lines)
-        planned.append(Planned(lane, entry, batch, count, header.max_timestamp))
+        new = self._is_new(lane, entry)
+        planned.append(Planned(lane, entry, batch, count, header.max_timestamp, new))
         lane.offset = next_offset
 
     def _recode(
@@ -114,7 +110,6 @@ class Planner:
         batch: memoryview,
         header: BatchHeader | None,
         planned: list[Planned],
-        lines: list[bytes],
     ) -> None:
         from eson.processors.child.recoding import chunks, encode, records_of
 
@@ -129,20 +124,17 @@ class Planner:
             octets = encode(part, codec, lane.producer, lane.epoch, wire_sequence, lane.max_bytes)
             next_offset = end if part is parts[-1] else part[-1].offset + 1
             entry = Entry(sequence, advance(sequence, count - 1), next_offset, crc)
-            self._note(lane, entry, lines)
             newest = max(record.timestamp for record in part)
-            planned.append(Planned(lane, entry, octets, count, newest))
+            planned.append(Planned(lane, entry, octets, count, newest, self._is_new(lane, entry)))
             lane.offset = next_offset
         lane.offset = max(lane.offset, end)
 
-    def _note(self, lane: RunningLane, entry: Entry, lines: list[bytes]) -> None:
-        """Into the journal, unless a predecessor planned the very same."""
-        if lane.expected:
-            wanted = lane.expected.popleft()
-            if (wanted.first, wanted.last, wanted.crc) != (entry.first, entry.last, entry.crc):
-                raise Changed(lane)
-        else:
-            lane.state.plan(entry)
-            lines.append(entry_line(lane.number, entry))
+    def _is_new(self, lane: RunningLane, entry: Entry) -> bool:
+        """Whether it must go into the journal: a predecessor did not plan the very same."""
         lane.sequence = (entry.last + 1) & 0x7FFFFFFF
-        lane.unacknowledged += (entry.last - entry.first + 1) & 0x7FFFFFFF
+        if not lane.expected:
+            return True
+        wanted = lane.expected.popleft()
+        if (wanted.first, wanted.last, wanted.crc) != (entry.first, entry.last, entry.crc):
+            raise Changed(lane)
+        return False

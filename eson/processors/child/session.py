@@ -20,7 +20,15 @@ from eson.processors.child.planning import Changed, Planner
 from eson.processors.child.producer import Producer
 from eson.processors.child.scanning import newest_sequence
 from eson.processors.child.trouble import Again, Stopped, Trouble
-from eson.processors.core.journal import Lane, LaneState, acknowledged_line, gap_line, lane_line, skip_line
+from eson.processors.core.journal import (
+    Lane,
+    LaneState,
+    acknowledged_line,
+    entry_line,
+    gap_line,
+    lane_line,
+    skip_line,
+)
 from eson.processors.core.rates import Bucket
 from eson.processors.core.resume import Active, Continue, NotActive, Scan, Stop, resume
 from eson.processors.port import ProcessorOrder
@@ -296,14 +304,12 @@ class Session:
             self._file.add(gap_line(lane.number, lane.offset, first - 1))
         self._file.sync()
 
-    async def _carry(self, planned: list[Planned], lines: list[bytes]) -> None:
+    async def _carry(self, planned: list[Planned]) -> None:
         if not planned:
             self.progressed = self.progressed or all(lane.caught_up for lane in self.lanes)
             return
-        for line in lines:
-            self._file.add(line)
-        self._note_acknowledged()
-        if lines:
+        if self._note_planned(planned):
+            self._note_acknowledged()
             self._file.sync()
         wait = self._spend(planned)
         if len(self._producers) == 1:
@@ -317,6 +323,18 @@ class Session:
                 await producer.below(OUTSTANDING)
         if wait:
             await asyncio.sleep(wait)
+
+    def _note_planned(self, planned: list[Planned]) -> bool:
+        """Into the journal; whether there was anything that is not there yet."""
+        new, add = False, self._file.add
+        for batch in planned:
+            lane = batch.lane
+            lane.unacknowledged += batch.records
+            if batch.new:
+                new = True
+                lane.state.plan(batch.entry)
+                add(entry_line(lane.number, batch.entry))
+        return new
 
     def _by_producer(self, planned: list[Planned]) -> dict[tuple[int, int], list[Planned]]:
         groups: dict[tuple[int, int], list[Planned]] = {}

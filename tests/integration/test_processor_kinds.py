@@ -1,0 +1,152 @@
+"""Processors with several ends, and ends behind TLS and a login."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from servers.certificates import Authority
+from servers.embedded import Embedded
+from servers.kafka import ADMIN, PASSWORD, StartKafka
+from servers.kafka_topics import Topics, bridge
+from servers.processor import ProcessorChild
+
+from eson.brokers.port import Access
+from eson.model.servers import Server
+from eson.processors.core import processor_pb2 as pb
+from eson.processors.core.messages import create_message
+from eson.processors.port import ProcessorOrder
+
+MOST_PRIVATE = 60 << 10
+
+
+@pytest.fixture
+def topics(open_embedded: Embedded) -> Topics:
+    return Topics(open_embedded.bootstrap())
+
+
+@pytest.fixture
+def children() -> Iterator[list[ProcessorChild]]:
+    made: list[ProcessorChild] = []
+    yield made
+    for child in made:
+        child.kill()
+
+
+def test_a_collector_keeps_the_order_of_each_source(
+    topics: Topics, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    """Killed in between: each source has sequences of its own."""
+    sources = [topics.create(f"source-{number}", 2) for number in range(3)]
+    copy = topics.create("copy", 2)
+    order = ProcessorOrder(
+        "p-collect", "collector", tuple(topics.end(one) for one in sources), (topics.end(copy),)
+    )
+    for round in range(3):
+        for number, source in enumerate(sources):
+            topics.fill(source, 200, 10 * round + number, 2)
+        child = ProcessorChild(order, tmp_path / "journal")
+        children.append(child)
+        child.wait_records(1 if round < 2 else 200)
+        if round < 2:
+            child.kill()
+    children[-1].wait(
+        lambda report: report.HasField("progress") and report.progress.records > 0 and not report.progress.lag
+    )
+    got = topics.read(copy)
+    assert sum(len(events) for events in got.values()) == 1800
+    for source in sources:
+        for partition, events in topics.read(source).items():
+            mine = set(events)
+            assert [event for event in got[partition] if event in mine] == events
+
+
+def test_a_distributor_gives_everybody_everything(
+    topics: Topics, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    source = topics.create("source", 2)
+    copies = [topics.create(f"copy-{number}", 2) for number in range(3)]
+    order = ProcessorOrder(
+        "p-distribute", "distributor", (topics.end(source),), tuple(topics.end(one) for one in copies)
+    )
+    topics.fill(source, 500, 0, 2)
+    first = ProcessorChild(order, tmp_path / "journal")
+    children.append(first)
+    first.wait_records(1)
+    first.kill()
+    topics.fill(source, 500, 1, 2)
+    second = ProcessorChild(order, tmp_path / "journal")
+    children.append(second)
+    second.wait_ready()
+    second.wait(lambda report: report.HasField("progress") and not report.progress.lag)
+    wanted = topics.digest(source)
+    assert [topics.digest(copy) for copy in copies] == [wanted] * 3
+
+
+def test_several_share_a_process(topics: Topics, tmp_path: Path, children: list[ProcessorChild]) -> None:
+    pairs = [(topics.create(f"source-{n}", 1), topics.create(f"copy-{n}", 1)) for n in range(3)]
+    child = ProcessorChild()
+    children.append(child)
+    orders = [bridge(topics.end(source), topics.end(copy)) for source, copy in pairs]
+    for number, order in enumerate(orders):
+        assert child.order(create=create_message(order, str(tmp_path / f"journal-{number}"))) == ""
+    for number, (source, _) in enumerate(pairs):
+        topics.fill(source, 100, number, 1)
+    for order in orders:
+        child.wait(lambda r, id=order.id: r.progress.processor == id and r.progress.records == 100)  # type: ignore[misc]
+    assert child.order(stop=pb.Named(processor=orders[0].id)) == ""
+    topics.fill(pairs[0][0], 50, 7, 1)
+    topics.fill(pairs[1][0], 50, 8, 1)
+    child.wait(lambda r: r.progress.processor == orders[1].id and r.progress.records == 150)
+    assert topics.ends(pairs[0][1]) == {0: 100}
+
+
+def test_tls_and_a_login_at_both_ends(
+    start_kafka: StartKafka, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    """The server's name is checked against the CA of the order, and memory stays within its bounds."""
+    authority = Authority(tmp_path)
+    kafka = start_kafka(tls=authority.issue("localhost"), host="localhost")
+    topics = Topics(kafka.bootstrap())
+    source, copy = topics.create("source"), topics.create("copy")
+    access = Access(
+        (Server("localhost", kafka.port("SASL_SSL")),),
+        "sasl_ssl",
+        "SCRAM-SHA-256",
+        ADMIN,
+        PASSWORD,
+        authority.certificate.read_text(),
+    )
+    topics.fill(source, 30_000, **{"linger.ms": 100})
+    end = replace(topics.end(source), access=access)
+    child = ProcessorChild(bridge(end, replace(end, queue=copy)), tmp_path / "journal")
+    children.append(child)
+    child.wait_records(30_000)
+    private = sum(
+        int(line.split()[1])
+        for line in Path(f"/proc/{child.pid}/smaps_rollup").read_text().splitlines()
+        if line.startswith("Private_")
+    )
+    assert private < MOST_PRIVATE
+    assert topics.digest(copy) == topics.digest(source)
+
+    other = replace(access, trust=Authority(tmp_path, "Another authority").certificate.read_text())
+    stranger = ProcessorChild(
+        bridge(replace(end, access=other), replace(end, queue=copy)), tmp_path / "another journal"
+    )
+    children.append(stranger)
+    reason = stranger.wait(lambda report: report.HasField("unreachable")).unreachable.reason
+    assert "not trusted" in reason
+
+
+def test_foreign_ends_lead_to_public_addresses_alone(
+    topics: Topics, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    source, copy = topics.create("source"), topics.create("copy")
+    foreign = replace(topics.end(source), foreign=True)
+    child = ProcessorChild(bridge(foreign, topics.end(copy)), tmp_path / "journal")
+    children.append(child)
+    reason = child.wait(lambda report: report.HasField("unreachable")).unreachable.reason
+    assert "not connected to" in reason
