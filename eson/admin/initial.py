@@ -133,8 +133,8 @@ def user_agent(facts: Facts) -> str:
 agents:
   - name: {name}
     fqdn: {facts.agent}
-    username: {facts.account}
-    password: {facts.password}
+    username: "{facts.account}"
+    password: "{facts.password}"
     prefix: "{facts.domain}-"
     address: "{facts.at(FNAPS)}"
     tls: implicit

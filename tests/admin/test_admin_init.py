@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import stat
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from eson.admin import initial
 from eson.admin.checking import checked
 from eson.admin.initial import new_password
 from eson.admin.main import main
@@ -18,6 +20,7 @@ from eson.config.values import EmbeddedBroker
 from eson.errors import ConfigError
 from eson.identity.certificates import make_ca, make_certificate
 from eson.identity.tls import load_chain
+from eson.model.principals import user
 from eson.store.records import Account
 from eson.store.sqlite import SqliteStore
 
@@ -168,6 +171,22 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "cannot be written" in result.output
     assert "--dir" in result.output
+
+
+@pytest.mark.parametrize("account", ["no", "1e3", "007", "null", "a.b_c-d"])
+@pytest.mark.parametrize("domain", ["1.2", "0x1.5", "null.no", "yes.on", f"{'a' * 63}.{'b' * 63}.ar"])
+def test_names_that_yaml_would_read_otherwise(tmp_path: Path, domain: str, account: str) -> None:
+    facts = initial.Facts(
+        domain, IPv4Address("127.0.0.1"), False, account, initial.new_password(), "state", "state/keys/ca.pem"
+    )
+    for name, text in (("eson.yaml", initial.configuration(facts)), ("fnua.yaml", initial.user_agent(facts))):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    config = load(tmp_path / "eson.yaml")
+    assert (config.participant, config.namespaces[0].name) == (domain, f"flows.{domain}")
+    assert config.namespaces[0].administrators == (user(account),)
+    agent = parse_profile(tmp_path / "fnua.yaml").agent()
+    assert (agent.fqdn, agent.username, agent.password) == (f"fnaa.{domain}", account, facts.password)
 
 
 def test_passwords_are_long_and_differ() -> None:
