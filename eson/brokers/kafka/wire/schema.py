@@ -188,9 +188,7 @@ def _encoder(message: Any, version: int) -> Callable[[Any, _Cuts], None]:
     return encode
 
 
-def decode_body(
-    message: Any, version: int, data: memoryview, start: int = 0, trailing: bool = False
-) -> Any:
+def decode_body(message: Any, version: int, data: memoryview, start: int = 0, trailing: bool = False) -> Any:
     """The object of class `message` that `data` holds from `start` to its end.  Raises `MalformedMessage`.
 
     With `trailing` there may be octets behind it, which Kafka's own brokers ignore (librdkafka 2 sends some).
