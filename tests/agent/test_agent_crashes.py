@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from agent.agent_faults import Crashed, Fault, MortalAgent, MortalClock, Steps, is_possible
 from agent.agent_world import BOB, EMILIANO, TEST, Ports, World, run, start_agent
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from eson.errors import BackendFailed
 from eson.fnap.core.grammar import parse_command
 from eson.fnap.core.render import error_line, outcome_bytes
 from eson.model.flows import Visibility
@@ -242,14 +245,33 @@ class Walk:
     def recover(self) -> None:
         """Time passes; an agent that crashed is started again."""
         if self.steps.dead:
-            journals = self.ports.processors.journals
-            self.ports.processors = MemoryProcessors(self.world.time.now)
-            self.ports.processors.journals |= journals
-            agent = start_agent(self.ports, self.world.network)
-            self._put(agent)
-            run(agent.start())
+            self._put(self._started_again())
         for _ in range(40):
             self.world.time.advance(30)
+
+    def stumble(self, fault: Fault, at: int) -> None:
+        """The agent is started again after a crash, and a fault happens at a step of its recovery too."""
+        if not self.steps.dead:
+            return
+        self.steps = Steps()
+        self.steps.begin(fault, at)
+        try:
+            agent = self._started_again(wrap=self.steps.wrap, time=MortalClock(self.world.time, self.steps))
+        except (Crashed, BackendFailed):  # it does not start: twistd ends
+            self.steps.dead = True
+            return
+        self._put(agent)
+        self.world.network.agents[self.ports.domain] = MortalAgent(agent, self.steps)
+        self.world.settle(130)
+        self.steps.end()
+
+    def _started_again(self, **how: Any) -> Any:
+        journals = self.ports.processors.journals
+        self.ports.processors = MemoryProcessors(self.world.time.now)
+        self.ports.processors.journals |= journals
+        agent = start_agent(self.ports, self.world.network, **how)
+        run(agent.start())
+        return agent
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}, {case.fault_at}")
@@ -276,6 +298,26 @@ def test_a_fault_at_any_step_leaves_nothing_half_made(case: Case) -> None:
                     assert state(walk.world) == walk.before, "an error must leave everything as it was"
             except AssertionError as error:
                 raise AssertionError(f"{fault} {at} {walk.steps.names[at]}: {reply!r}: {error}") from error
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    case=st.sampled_from(CASES),
+    first=st.sampled_from(["crash before", "crash after"]),
+    at=st.integers(0, 45),
+    second=st.sampled_from(FAULTS),
+    then_at=st.integers(0, 90),
+)
+def test_a_second_fault_during_the_recovery_is_recovered_from_too(
+    case: Case, first: Fault, at: int, second: Fault, then_at: int
+) -> None:
+    walk = Walk(case)
+    reply = walk.act(first, at)
+    walk.stumble(second, then_at)
+    walk.recover()
+    check(walk)
+    if reply.startswith(("220", "202")):
+        check_done(walk, reply)
 
 
 def check_done(walk: Walk, reply: str) -> None:
