@@ -162,7 +162,10 @@ def _told(where: Path, facts: initial.Facts, csr: bool) -> str:
         lines += [
             f"Where another name server has the zone {facts.domain}, it needs:",
             "",
-            initial.parent_records(facts),
+            initial.records_beside(facts),
+            f"Where this agent shall have all of {facts.domain}, the zone above it needs instead:",
+            "",
+            initial.records_above(facts),
         ]
     if os.geteuid() == 0:
         places = " ".join(dict.fromkeys([str(where), *([facts.state] if facts.state[0] == "/" else [])]))

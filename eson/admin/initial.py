@@ -68,6 +68,7 @@ address: ["{facts.address}"]
   listen: ["{facts.at(facts.dns_port)}"]
   zones:
     - {{name: {facts.domain}, hosts: {{{_hosts(facts)}}}}}
+    - {{name: {facts.namespace}}}
 
 brokers:
   - {_broker(facts)}
@@ -146,16 +147,27 @@ nameserver: "{facts.at(facts.dns_port)}"
 """
 
 
-def parent_records(facts: Facts) -> str:
-    """What the zone of the domain must hold, where another name server has it."""
-    kind = "AAAA" if facts.address.version == 6 else "A"
-    rows = [
-        (facts.agent, kind, str(facts.address)),
-        (facts.nameserver, kind, str(facts.address)),
+def records_beside(facts: Facts) -> str:
+    """What another name server's zone of the domain must hold."""
+    return _records(
+        *_addresses(facts, facts.agent, facts.nameserver),
         (facts.namespace, "NS", f"{facts.nameserver}."),
         (f"_flow._tcp.{facts.domain}", "SRV", f"0 0 {FNAPS} {facts.agent}."),
         (f"_flow._tcp.{facts.domain}", "TXT", '"tls"'),
-    ]
+    )
+
+
+def records_above(facts: Facts) -> str:
+    """What the zone above must hold, where ours has the whole domain."""
+    return _records((facts.domain, "NS", f"{facts.nameserver}."), *_addresses(facts, facts.nameserver))
+
+
+def _addresses(facts: Facts, *names: str) -> list[tuple[str, str, str]]:
+    kind = "AAAA" if facts.address.version == 6 else "A"
+    return [(name, kind, str(facts.address)) for name in names]
+
+
+def _records(*rows: tuple[str, str, str]) -> str:
     width = max(len(name) for name, _, _ in rows) + 2
     return "".join(f"{name + '.':<{width}} IN {kind:<4} {data}\n" for name, kind, data in rows)
 

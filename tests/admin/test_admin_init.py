@@ -57,6 +57,7 @@ def test_the_draft_is_its_own_example_on_loopback(tmp_path: Path) -> None:
     assert account.password.reveal() == "test"
     assert account.home == "flows.unix.ar"
     assert set(config.names.zones[0].hosts) == {"fnaa", "kf1", "ns1"}
+    assert [zone.name for zone in config.names.zones] == ["unix.ar", "flows.unix.ar"]
     assert config.state == tmp_path / "d" / "state"
     assert all(
         one.is_loopback for one in (*config.fnap.listen, *config.fnap.listen_tls, *config.names.listen)
@@ -80,6 +81,8 @@ def test_a_participant_gets_an_account_and_what_its_parent_zone_needs(tmp_path: 
         "flows.unix.ar.       IN NS   ns1.unix.ar.",
         "_flow._tcp.unix.ar.  IN SRV  0 0 61001 fnaa.unix.ar.",
         '_flow._tcp.unix.ar.  IN TXT  "tls"',
+        "unix.ar.      IN NS   ns1.unix.ar.",
+        "ns1.unix.ar.  IN A    127.0.0.1",
     ):
         assert record in told.splitlines()
 
