@@ -10,7 +10,7 @@ from eson.errors import NameNotAllowed, NoSuch, NotAllowed
 from eson.model.flows import Flow, Namespace, Visibility
 from eson.model.names import canonical_flow, is_at_or_below
 from eson.model.principals import ANONYMOUS, Caller
-from eson.model.subscriptions import Side, Subscription
+from eson.model.subscriptions import Side, State, Subscription
 from eson.store.port import Store
 
 Right = Literal["describe", "read", "write", "subscribe", "administer"]
@@ -75,9 +75,9 @@ def rights_on(
         return _COPY_OWNER if flow.copy_of else _ALL
     if not flow.copy_of:
         return (_STRANGER if caller.principal == ANONYMOUS else _BY_VISIBILITY)[flow.visibility]
-    if subscription is not None and (
-        subscription.principal in principals or subscription.principal == ANONYMOUS
-    ):
+    if subscription is None or subscription.state is State.ENDED:
+        return frozenset()
+    if subscription.principal in principals or subscription.principal == ANONYMOUS:
         return _SUBSCRIBER
     return frozenset()
 

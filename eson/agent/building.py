@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from eson.agent import copies, flows, incoming, namespaces, processing
+from eson.agent import readers as readers_of_copies
 from eson.agent.access import Access
 from eson.agent.audit import Audit
 from eson.agent.calls import Calls
@@ -29,6 +30,7 @@ from eson.agent.parts import Parts
 from eson.agent.pausing import Pausing
 from eson.agent.ports import Clock, Remotes, Scheduler
 from eson.agent.processing import Processing
+from eson.agent.readers import Readers
 from eson.agent.reading import Reading
 from eson.agent.reconciler import Reconciler
 from eson.agent.service import Agent
@@ -73,8 +75,9 @@ def build_agent(
     streams = OpenStreams(access)
     lineages = Lineages(store)
     carriers = Carriers(store, hosting, access, parts, processors, sealing_key)
+    readers = Readers(store, parts)
     tellers = Tellers(remotes, tasks)
-    provided = Copies(store, hosting, parts, carriers, tellers, streams, locks, audit, clock, limits)
+    provided = Copies(store, hosting, parts, carriers, tellers, readers, streams, locks, audit, clock, limits)
     sessions = Sessions(store, hosting, provided, lineages, remotes)
     calls = Calls(store, sessions, locks, audit, clock, limits)
     endings = Endings(store, provided, locks)
@@ -123,7 +126,7 @@ def build_agent(
         Leases(store, locks, clock, limits),
     )
     comparing = Comparing(
-        store, hosting, parts, names, provided, carriers, local_processors, pausing, locks, tasks
+        store, hosting, parts, names, provided, readers, carriers, local_processors, pausing, locks, tasks
     )
     reconciler = Reconciler(
         store,
@@ -142,7 +145,7 @@ def build_agent(
             namespaces.DELETE: own_namespaces.settle,
             copies.MAKE: provided.undo,
             copies.APPROVE: provided.undo,
-            copies.END: provided.finish_end,
+            readers_of_copies.END: provided.finish_end,
             incoming.END: received.finish_end,
             processing.END: between.finish_end,
         },

@@ -15,6 +15,7 @@ from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts, issues_credentials
 from eson.agent.pausing import Pausing, record_lock
+from eson.agent.readers import Readers
 from eson.agent.records import every_flow, every_subscription
 from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError, TryLater
@@ -41,6 +42,7 @@ class Comparing:
         parts: Parts,
         names: Names,
         copies: Copies,
+        readers: Readers,
         carriers: Carriers,
         local_processors: LocalProcessors,
         pausing: Pausing,
@@ -52,6 +54,7 @@ class Comparing:
         self._parts = parts
         self._names = names
         self._copies = copies
+        self._readers = readers
         self._carriers = carriers
         self._local = local_processors
         self._pausing = pausing
@@ -140,10 +143,10 @@ class Comparing:
             if copy is None or self._locks.held(record.copy):
                 continue
             if record.principal != ANONYMOUS:
-                done &= await _tried(self._copies.readmit(record, copy), record.copy)
+                done &= await _tried(self._readers.readmit(record, copy), record.copy)
             elif copy.broker not in anonymous:
                 anonymous.add(copy.broker)
-                done &= await _tried(self._copies.readmit(record, copy), ANONYMOUS_USER)
+                done &= await _tried(self._readers.readmit(record, copy), ANONYMOUS_USER)
         for name in {one.copies for one in self._hosting.all()} | {one.broker for one in self._hosting.all()}:
             done &= await self._shut_out_orphans(name)
         return done

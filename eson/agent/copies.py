@@ -11,13 +11,13 @@ from twisted.logger import Logger
 
 from eson.agent.audit import Audit
 from eson.agent.carriers import Carriers, needs_lease
-from eson.agent.credentials import ANONYMOUS_USER
 from eson.agent.following import NOT_READY
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
 from eson.agent.positions import offsets_of
+from eson.agent.readers import END, Readers
 from eson.agent.records import every_subscription, quietly
 from eson.errors import Busy, Conflict, EsonError, LimitReached, NoSuch, TryLater
 from eson.model.flows import Flow
@@ -41,7 +41,6 @@ from eson.store.records import Intention
 
 MAKE = "make-copy"
 APPROVE = "approve-copy"
-END = "end-copy"
 
 _log = Logger()
 
@@ -56,8 +55,8 @@ class Teller(Protocol):
 class Streams(Protocol):
     """The READs and WRITEs that are open."""
 
-    async def recheck(self, flow: str) -> None:
-        """Cuts those whose caller may not do that any more."""
+    def cut(self, flow: str, error: EsonError) -> None:
+        """Ends all of a flow; whoever uses them is told `error`."""
 
 
 class Copies:
@@ -68,6 +67,7 @@ class Copies:
         parts: Parts,
         carriers: Carriers,
         teller: Teller,
+        readers: Readers,
         streams: Streams,
         locks: Locks,
         audit: Audit,
@@ -79,6 +79,7 @@ class Copies:
         self._parts = parts
         self._carriers = carriers
         self._teller = teller
+        self._readers = readers
         self._streams = streams
         self._under_way: Counter[str] = Counter()
         self._locks = locks
@@ -212,8 +213,7 @@ class Copies:
         """Topic, records, processor; then the record, synced.  A processor that is not ready goes on trying."""
         await self._parts.make_queue(copy)
         await self._parts.publish(copy)
-        if record.principal == ANONYMOUS:
-            await self._parts.admit(copy.broker, ANONYMOUS_USER, (copy.topic,))
+        await self._readers.admit(record, copy)
         ready = True
         try:
             await self._carriers.start_outgoing(record, flow, copy)
@@ -248,8 +248,7 @@ class Copies:
         copy = intention.object
         record = await self._store.subscription(Side.PROVIDER, copy)
         if record is not None and await self._store.flow(copy) is None:
-            if record.principal == ANONYMOUS:
-                await self._cut_off_anonymous(intention.data["broker"], copy)
+            await self._readers.cut_off(intention.data["broker"], record)
             await self._carriers.destroy(record)
             await self._parts.withdraw(copy)
             await self._parts.broker(intention.data["broker"]).delete_queue(intention.data["topic"])
@@ -315,12 +314,11 @@ class Copies:
                     await self._cut_off(intention, record)
                 except TryLater:
                     if flow is not None:  # the answer may have been lost, not the request
-                        await quietly(self.readmit(record, flow))
+                        await quietly(self._readers.readmit(record, flow))
                     await quietly(self._store.apply(DropIntention(copy)))
                     raise
                 # the intention is synced and the rights are gone: nothing can bring it back
                 await quietly(self._remove(intention, record))
-        await self._streams.recheck(copy)
         ended = replace(record, state=State.ENDED, reason=reason.value)
         self._teller.tell(ended)
         return ended
@@ -337,40 +335,14 @@ class Copies:
         return PutSubscription(ended), self._audit.note(data["actor"], act, record.copy, data["detail"])
 
     async def _cut_off(self, intention: Intention, record: Subscription) -> None:
-        broker = intention.data["broker"]
-        if record.principal == ANONYMOUS:
-            await self._cut_off_anonymous(broker, intention.object)
-        else:
-            await self._parts.take_rights(broker, intention.object)
-
-    async def readmit(self, record: Subscription, copy: Flow) -> None:
-        """Gives the reader of a live copy the rights that it should have.  Raises `TryLater`."""
-        if record.principal == ANONYMOUS:
-            topics = await self._anonymous_topics(copy.broker, without="")
-            await self._parts.admit(copy.broker, ANONYMOUS_USER, topics or (copy.topic,))
-        elif await self._store.credential(Side.PROVIDER, copy.name) is not None:
-            await self._parts.give_rights(copy)
-
-    async def _cut_off_anonymous(self, broker: str, copy: str) -> None:
-        """All anonymous readers share one credential: its rights are taken and given again without this copy."""
-        await self._parts.shut_out(broker, ANONYMOUS_USER)
-        topics = await self._anonymous_topics(broker, copy)
-        if topics:
-            await self._parts.admit(broker, ANONYMOUS_USER, topics)
-
-    async def _anonymous_topics(self, broker: str, without: str) -> tuple[str, ...]:
-        flows = [
-            await self._store.flow(one.copy)
-            async for one in every_subscription(self._store, Side.PROVIDER, principal=ANONYMOUS)
-            if one.copy != without
-        ]
-        return tuple(flow.topic for flow in flows if flow is not None and flow.broker == broker)
+        """At the broker, and over FNAP."""
+        await self._readers.cut_off(intention.data["broker"], record)
+        self._streams.cut(record.copy, NoSuch("flow", record.copy))
 
     async def _remove(self, intention: Intention, record: Subscription) -> None:
         if record.state is not State.ENDED:
             await self._store.apply(*self._ended(record, intention.data))
-        if record.principal != ANONYMOUS:
-            await self._parts.shut_out(intention.data["broker"], record.copy)
+        await self._readers.remove(intention.data["broker"], record)
         await self._carriers.destroy(record)
         await self._parts.broker(intention.data["broker"]).delete_queue(intention.data["topic"])
         await self._parts.withdraw(record.copy)
@@ -387,7 +359,6 @@ class Copies:
             return
         await self._cut_off(intention, record)
         await self._remove(intention, record)
-        await self._streams.recheck(copy)
         self._teller.tell(replace(record, state=State.ENDED))
 
     # What changes with the flow

@@ -18,7 +18,7 @@ from eson.fnap.core.commands import Describe, DescribedKind
 from eson.fnap.core.replies import Description, Value
 from eson.model.names import PROCESSOR_ID
 from eson.model.principals import Caller
-from eson.model.subscriptions import Side, Subscription
+from eson.model.subscriptions import Side, State, Subscription
 from eson.names.port import Names
 from eson.store.port import Store
 
@@ -89,10 +89,11 @@ class Descriptions:
 
     async def _without_flow(self, caller: Caller, name: str) -> Description | None:
         """A copy that is only reserved, has ended, or lies at another participant: described from its record."""
-        if await self._store.flow(name) is not None:
-            return None
+        exists = await self._store.flow(name) is not None
         for side in Side:
             record = await self._store.subscription(side, name)
+            if exists and (record is None or record.state is not State.ENDED):
+                return None
             if record is not None and record.copy and await self._access.concerns(caller, record):
                 values = dict(views.copy_values(record, self._carriers.status(record)))
                 if side is Side.SUBSCRIBER:

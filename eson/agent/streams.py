@@ -40,6 +40,11 @@ class OpenStreams:
     def __len__(self) -> int:
         return sum(len(ones) for ones in self._open.values())
 
+    def cut(self, flow: str, error: EsonError) -> None:
+        """Ends all of a flow; whoever uses them is told `error`."""
+        for one in list(self._open.get(flow, [])):
+            one.stream.cut(error)
+
     async def recheck(self, flow: str) -> None:
         """Cuts those whose caller may not do that any more, or whose flow is gone."""
         for one in list(self._open.get(flow, [])):

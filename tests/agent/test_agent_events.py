@@ -225,6 +225,29 @@ def test_removing_a_subscriber_ends_its_read_over_fnap_and_no_event_passes_behin
         run(world.provider.open_reader(BOB, Read(copy)))
 
 
+def test_a_read_ends_with_its_subscription_even_where_the_queue_cannot_be_removed_yet() -> None:
+    world = World()
+    world.flow(f"{F} visibility=public")
+    copy = world.say(BOB, f"SUBSCRIBE {F}").split()[2]
+    reader = run(world.provider.open_reader(BOB, Read(copy, Now(), follow=True)))
+    waiting = start(reader.next_lines())
+    delete = world.unix.broker.delete_queue
+
+    async def fails(name: str) -> None:
+        raise BackendFailed("not now")
+
+    world.unix.broker.delete_queue = fails
+    assert world.say(TEST, f"REMOVE SUBSCRIBER {copy}") == f"220 OK {copy}"
+    assert waiting[0].check(NoSuch)
+    assert copy in world.unix.broker.queues
+    with pytest.raises(NoSuch):
+        run(world.provider.open_reader(BOB, Read(copy)))
+    assert "\nstate=ended\nreason=removed\n" in world.say(BOB, f"DESCRIBE FLOW {copy}")
+    world.unix.broker.delete_queue = delete
+    world.settle(70)
+    assert copy not in world.unix.broker.queues
+
+
 # WRITE to the letter
 
 

@@ -562,6 +562,27 @@ def test_a_flow_that_is_public_no_more_has_no_copy_for_strangers() -> None:
     assert provider(world, copy).reason == "revoked"
 
 
+def test_ending_one_copy_for_strangers_leaves_the_others_theirs() -> None:
+    """Also one that is being made at that moment, and not one that is being ended."""
+    world = World()
+    made = {}
+    for name in ("a", "b"):
+        world.flow(f"{name}.flows.unix.ar visibility=public")
+        made[name] = world.say(ANYBODY, f"SUBSCRIBE {name}.flows.unix.ar").split()[2]
+    world.flow("c.flows.unix.ar visibility=public")
+    create, removed = world.unix.processors.create, []
+
+    async def meanwhile(order: Any) -> None:
+        world.unix.processors.create = create
+        removed.append(world.say(TEST, f"REMOVE SUBSCRIBER {made['a']}"))
+        await create(order)
+
+    world.unix.processors.create = meanwhile  # type: ignore[method-assign]
+    third = world.say(ANYBODY, "SUBSCRIBE c.flows.unix.ar").split()[2]
+    assert removed == [f"220 OK {made['a']}"]
+    assert set(world.unix.broker.rights["anonymous"].read) == {made["b"], third}
+
+
 # The end
 
 
