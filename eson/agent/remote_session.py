@@ -123,7 +123,7 @@ class AgentSession:
         return Credential(
             name=copy,
             kind=kind,
-            servers=await self._servers(item, kind, security),
+            servers=await self._servers(item, kind),
             security=security,
             mechanism=self._one_of(item, "mechanism", _MECHANISMS),
             username=self._word(item, "username"),
@@ -150,26 +150,15 @@ class AgentSession:
             pass
         raise self._lie("trust of the credential is no certificate")
 
-    async def _servers(self, item: Item, kind: str, security: str) -> tuple[Server, ...]:
-        """The broker's servers that we may connect to.  A host that the operator's `resolve` knows becomes its address.
-
-        (The processor asks the system's resolver alone; where TLS needs the name, the name stays.)
-        """
+    async def _servers(self, item: Item, kind: str) -> tuple[Server, ...]:
+        """The broker's servers that we may connect to; the processor looks again when it connects."""
         said = texts(item, "server")
         if not 1 <= len(said) <= MAX_SERVERS:
             raise self._lie("the credential names no server, or too many")
+        servers = [self._server(one) for one in said]
         if kind == "fnap":
-            return tuple(self._server(one) for one in said)
-        usable: list[Server] = []
-        for one in said:
-            server = self._server(one)
-            found = await self._addresses(server.host)
-            if not found:
-                continue
-            by_operator = not is_address(server.host) and self._policy.trusts(server.host)
-            usable.append(
-                Server(found[0], server.port) if by_operator and not security.endswith("ssl") else server
-            )
+            return tuple(servers)
+        usable = [server for server in servers if await self._addresses(server.host)]
         if not usable:
             raise self._lie("no server of the credential may be connected to")
         return tuple(usable)
