@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -221,16 +222,19 @@ def eventually(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, neither TCP nor UDP."""
+    """Ports that nobody listens on now, neither TCP nor UDP.
+
+    They lie below those that outgoing connections get, so that they stay free while their owner starts again.
+    """
     held: list[socket.socket] = []
     ports: list[int] = []
     try:
         while len(ports) < count:
+            port = random.randrange(10_000, 32_000)
             tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
             held += [tcp, udp]
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
             with contextlib.suppress(OSError):
+                tcp.bind(("127.0.0.1", port))
                 udp.bind(("127.0.0.1", port))
                 ports.append(port)
     finally:
