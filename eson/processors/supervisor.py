@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
 
 from eson.errors import NameNotAllowed, TryLater
 from eson.processors.core import processor_pb2 as pb
@@ -30,6 +31,8 @@ class Supervisor:
     `journals` is a folder, made if missing; `per_process` processors share a process; `start_rate` processes are
     started in a second at most; `reach` how brokers are reached, and where foreign ends may lead.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -176,8 +179,14 @@ class Supervisor:
         return str(self._journals / f"{id}.journal")
 
     def _tell(self, status: ProcessorStatus) -> None:
+        say = self._log.warn if status.state in ("unreachable", "failing") else self._log.info
+        say("processor {id} is {state}{why}", id=status.id, state=status.state, why=_why(status))
         for listener in list(self._listeners):
             listener(status)
+
+
+def _why(status: ProcessorStatus) -> str:
+    return f": {status.last_error}" if status.last_error and status.state != "running" else ""
 
 
 def _late(id: str, seconds: float) -> None:
