@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
@@ -17,13 +18,14 @@ from eson.admin.demo.events import load
 from eson.admin.demo.keeping import how_to_go_on
 from eson.admin.demo.narrator import Narrator
 from eson.admin.demo.play import Play
+from eson.admin.demo.programs import typed
 from eson.admin.demo.stage import Stage
 from eson.errors import EsonError
 
 NEXT = (
-    ("look around in it", "eson demo --keep"),
-    ("your own participant", "eson init example.org --dir example"),
-    ("run it", "twistd -n --pidfile= eson --config example/eson.yaml"),
+    ("look around in it", "eson", "demo --keep"),
+    ("your own participant", "eson", "init example.org --dir example"),
+    ("run it", "twistd", "-n --pidfile= eson --config example/eson.yaml"),
 )
 
 
@@ -98,6 +100,6 @@ def _summary(console: Console, facts: list[tuple[str, str]]) -> None:
     console.print("\n[bold]Done[/]")
     console.print(table)
     console.print("\n[bold]Go on with[/]")
-    width = max(len(what) for what, _ in NEXT)
-    for what, line in NEXT:
-        console.print(f"  {what:<{width}}  [cyan]{line}[/]")
+    width = max(len(what) for what, _, _ in NEXT)
+    for what, name, words in NEXT:
+        console.print(f"  {what:<{width}}  [cyan]{escape(f'{typed(name)} {words}')}[/]", soft_wrap=True)

@@ -30,7 +30,7 @@ class Narrator:
         self._plain = not console.is_terminal
 
     def opening(self) -> None:
-        self._console.print(f"[bold cyan]{escape(PICTURE)}[/]", highlight=False)
+        self._console.print(f"[bold cyan]{escape(PICTURE)}[/]", highlight=False, soft_wrap=True)
         self.say("emiliano.ar knows only a name: flow://time.flows.unix.ar. Everything else is found.")
 
     def act(self, title: str) -> None:

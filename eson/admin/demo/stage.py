@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from eson.admin.demo.programs import program
 from eson.errors import EsonError
 from eson.identity.certificates import KeyPair, make_ca, make_certificate
 
@@ -206,13 +206,12 @@ def _user_agent(one: Participant) -> dict[str, Any]:
 
 def _twistd() -> str:
     """The `twistd` of this installation."""
-    beside = Path(sys.executable).parent / "twistd"
-    found = str(beside) if beside.exists() else shutil.which("twistd")
+    found = program("twistd")
     if found is None:
         raise StageError(
             "twistd is not installed beside this Python: install ESON with pip into a virtual environment"
         )
-    return found
+    return str(found)
 
 
 def _free_ports(count: int) -> list[int]:
