@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from eson.agent.access import Access, Found, require_create
+from eson.agent.adopting import adopted, check_adoption
 from eson.agent.audit import Audit
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.locks import Locks
@@ -83,12 +84,16 @@ class Flows:
         namespace = self._hosting.namespace_of(name)
         require_create(caller, namespace)
         settings = flow_settings(command.pairs)
+        flow = self.plan(name, namespace, caller.principal, **settings)
+        queue = f"{flow.broker}/{flow.topic}"
         # shared: no namespace or flow of that name comes or goes meanwhile
-        with self._locks.hold(name, shared=ancestors(name)):
+        with self._locks.hold(name, queue, shared=ancestors(name)):
             await self.check_new(caller, name)
+            if "topic" in flow.settings:
+                await check_adoption(self._store, self._hosting, self._parts, caller, flow)
             self._under_way[caller.principal] += 1
             try:
-                await self.make(self.plan(name, namespace, caller.principal, **settings), caller.principal)
+                await self.make(flow, caller.principal)
             finally:
                 self._under_way[caller.principal] -= 1
         return Ok(name)
@@ -133,13 +138,15 @@ class Flows:
         queue = await self._parts.find_queue(flow)
         # a queue that was there before us is never removed when the rest fails
         existed = queue is not None if left is None else bool(left.data.get("existed", True))
-        if existed and queue is not None and "partitions" not in flow.settings:
-            flow = replace(flow, partitions=queue.partitions)
+        if existed and queue is not None:
+            flow = adopted(flow, queue)
         data = {"broker": flow.broker, "topic": flow.topic, "existed": existed}
         intention = Intention(CREATE, flow.name, self._clock.now(), data)
         await self._store.apply(PutIntention(intention))
         try:
             await self._parts.make_queue(flow)
+            if flow.adopted and "retention" in flow.settings:
+                await self._parts.set_retention(flow)
             await self._parts.publish(flow)
             note = self._audit.note(actor, "create flow", flow.name)
             await self._store.apply(PutFlow(flow), DropIntention(flow.name), note)
@@ -160,6 +167,8 @@ class Flows:
 
     async def update(self, caller: Caller, command: UpdateFlow) -> Ok:
         settings = flow_settings(command.pairs)
+        if "topic" in settings["settings"]:
+            raise NotSupported("a flow keeps its topic")
         found = await self._access.flow(caller, command.flow, "administer")
         old = found.flow
         if old.copy_of:
@@ -189,9 +198,7 @@ class Flows:
         if flow is not None:
             queue = await self._parts.find_queue(flow)
             if queue is not None:
-                await self._parts.broker(flow.broker).update_queue(
-                    flow.topic, flow.retention_ms, flow.retention_bytes
-                )
+                await self._parts.set_retention(flow)
                 # partitions are never taken away
                 flow = replace(flow, partitions=max(flow.partitions, queue.partitions))
             await self._parts.publish(flow)
@@ -207,11 +214,10 @@ class Flows:
         await self._endings.flow_changed(flow)
 
     async def _change_queue(self, old: Flow, flow: Flow) -> None:
-        broker = self._parts.broker(flow.broker)
         if (flow.retention_ms, flow.retention_bytes) != (old.retention_ms, old.retention_bytes):
-            await broker.update_queue(flow.topic, flow.retention_ms, flow.retention_bytes)
+            await self._parts.set_retention(flow)
         if flow.partitions != old.partitions:
-            await broker.add_partitions(flow.topic, flow.partitions)
+            await self._parts.broker(flow.broker).add_partitions(flow.topic, flow.partitions)
 
     # DELETE
 
@@ -242,7 +248,12 @@ class Flows:
                 DELETE,
                 flow.name,
                 self._clock.now(),
-                {"broker": flow.broker, "topic": flow.topic, "actor": str(actor)},
+                {
+                    "broker": flow.broker,
+                    "topic": flow.topic,
+                    "actor": str(actor),
+                    "adopted": flow.adopted,
+                },
             )
             await self._store.apply(PutIntention(intention))
             try:
@@ -251,7 +262,7 @@ class Flows:
                 if not await self._is_gone(flow):
                     await quietly(self._take_back(flow))
                     raise
-            # the events are gone: from here on it can only be finished, by the reconciler if not now
+            # rights and events are gone: from here on it can only be finished, by the reconciler if not now
             await quietly(self._forget(intention))
         await self._streams.recheck(flow.name)
 
@@ -275,7 +286,8 @@ class Flows:
     async def _cut_off(self, intention: Intention) -> None:
         broker, topic = intention.data["broker"], intention.data["topic"]
         await self._parts.take_rights(broker, intention.object)
-        await self._parts.broker(broker).delete_queue(topic)
+        if not intention.data.get("adopted", False):
+            await self._parts.broker(broker).delete_queue(topic)
 
     async def _forget(self, intention: Intention) -> None:
         await self._parts.shut_out(intention.data["broker"], intention.object)

@@ -62,6 +62,10 @@ class Parts:
             flow.topic, flow.partitions, flow.retention_ms, flow.retention_bytes
         )
 
+    async def set_retention(self, flow: Flow) -> None:
+        """Makes the queue keep what the flow says."""
+        await self.broker(flow.broker).update_queue(flow.topic, flow.retention_ms, flow.retention_bytes)
+
     async def remove_queue(self, flow: Flow) -> None:
         await self.broker(flow.broker).delete_queue(flow.topic)
 

@@ -11,13 +11,14 @@ from eson.fnap.core.commands import Pairs
 from eson.model.flows import parse_visibility
 from eson.model.principals import parse_principal
 
-FLOW_KEYS = ("visibility", "description", "partitions", "retention", "mode")
+FLOW_KEYS = ("visibility", "description", "partitions", "retention", "mode", "topic")
 NAMESPACE_KEYS = ("broker", "copies", "visibility", "administrators")
 MAX_PARTITIONS = 1000
 MAX_DESCRIPTION = 400
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _UNITS_OCTETS = {"b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 _AMOUNT = re.compile(r"(\d{1,19})([a-z]+)\Z", re.ASCII)
 
 
@@ -66,6 +67,12 @@ def _mode(text: str) -> dict[str, Any]:
     return {"mode": text.lower()}
 
 
+def _topic(text: str) -> dict[str, Any]:
+    if not _TOPIC.match(text) or text in (".", ".."):
+        raise Usage("Usage: topic=NAME of 1 to 249 letters, digits, dots, _ and -")
+    return {"topic": text}
+
+
 def parse_retention(text: str) -> tuple[int | None, int | None]:
     """Milliseconds and octets, None where not given: `7d`, `1GiB` or `7d,1GiB`.  Raises `Usage`."""
     milliseconds: int | None = None
@@ -84,11 +91,11 @@ def parse_retention(text: str) -> tuple[int | None, int | None]:
 
 
 def format_retention(milliseconds: int | None, octets: int | None) -> str:
-    """As `parse_retention` reads it, in the largest unit that divides it."""
+    """As `parse_retention` reads it, in the largest unit that divides it; Kafka's -1 is no limit and not shown."""
     parts = []
-    if milliseconds is not None:
+    if milliseconds is not None and milliseconds >= 0:
         parts.append(_shortest(milliseconds, _UNITS_MS))
-    if octets is not None:
+    if octets is not None and octets >= 0:
         parts.append(_shortest(octets, _UNITS_OCTETS).upper().replace("I", "i"))
     return ",".join(parts)
 
@@ -117,6 +124,7 @@ _FLOW: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "partitions": _partitions,
     "retention": _retention,
     "mode": _mode,
+    "topic": _topic,
 }
 _NAMESPACE: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "broker": lambda text: {"broker": text},

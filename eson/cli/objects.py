@@ -31,7 +31,8 @@ _PAGED = frozenset({"namespaces", "flows", "subscriptions", "subscribers"})
 def create(console: Console, kind: str, name: str, settings: tuple[str, ...]) -> None:
     """Make a flow or a namespace.
 
-    Keys of a flow: visibility=private|listed|public, description, partitions, retention=7d,1GiB, mode=binary|structured.
+    Keys of a flow: visibility=private|listed|public, description, partitions, retention=7d,1GiB, mode=binary|structured;
+    topic=NAME, for operators: a queue of another name that the broker has already.
     """
     reply = console.run(console.ask(lines.with_pairs(f"CREATE {kind.upper()}", name, settings), name))
     console.show_name(kind, reply.text.removeprefix("OK").strip() or name)
@@ -54,7 +55,7 @@ def update(console: Console, kind: str, name: str, settings: tuple[str, ...]) ->
 @click.option("--force", is_flag=True, help="End its subscriptions first; a namespace: with its flows.")
 @pass_console
 def delete(console: Console, kind: str, name: str, force: bool) -> None:
-    """Remove a flow with its events, or a namespace."""
+    """Remove a flow with its events, or a namespace.  A queue that was there before its flow stays."""
     console.run(console.ask(f"DELETE {kind.upper()} {name}{' FORCE' if force else ''}", name))
     console.tell(f"Deleted {kind} {name}")
 

@@ -78,5 +78,11 @@ _PROCESSORS = (
     "CREATE INDEX processor_ends_by_flow ON processor_ends (flow, role)",
 )
 
-MIGRATIONS: Sequence[Migration] = (Migration(1, _FIRST), Migration(2, _PROCESSORS))
+_ADOPTED = ("ALTER TABLE flows ADD COLUMN adopted BOOLEAN NOT NULL DEFAULT 0",)
+
+MIGRATIONS: Sequence[Migration] = (
+    Migration(1, _FIRST),
+    Migration(2, _PROCESSORS),
+    Migration(3, _ADOPTED),
+)
 LATEST = MIGRATIONS[-1].number

@@ -86,6 +86,7 @@ def flow_row(value: Flow) -> Row:
         "copy_of": value.copy_of,
         "lineage": _list(value.lineage),
         "settings": _list(sorted(value.settings)),
+        "adopted": value.adopted,
     }
 
 
@@ -106,6 +107,7 @@ def flow_of(row: Found) -> Flow:
         copy_of=row["copy_of"],
         lineage=tuple(json.loads(row["lineage"])),
         settings=frozenset(json.loads(row["settings"])),
+        adopted=row["adopted"],
     )
 
 

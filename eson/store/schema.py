@@ -34,6 +34,7 @@ flows = Table(
     Column("retention_ms", Integer),
     Column("retention_bytes", Integer),
     *(_text(name) for name in ("mode", "copy_of", "lineage", "settings")),
+    Column("adopted", Boolean, nullable=False),
 )
 
 subscriptions = Table(

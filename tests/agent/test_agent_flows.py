@@ -62,10 +62,16 @@ def test_json_has_every_key() -> None:
         ("CREATE FLOW flows.unix.ar", "551 Not hosted here: flows.unix.ar"),
         (
             "CREATE FLOW y.flows.unix.ar colour=red",
-            "501 Usage: keys are visibility, description, partitions, retention, mode",
+            "501 Usage: keys are visibility, description, partitions, retention, mode, topic",
         ),
         ("CREATE FLOW y.flows.unix.ar partitions=0", "501 Usage: partitions=1 to 1000"),
         ("CREATE FLOW y.flows.unix.ar mode=loud", "504 mode is binary or structured"),
+        (
+            "CREATE FLOW y.flows.unix.ar topic=a/b",
+            "501 Usage: topic=NAME of 1 to 249 letters, digits, dots, _ and -",
+        ),
+        ("CREATE FLOW y.flows.unix.ar topic=orders", "557 Not allowed: administer on local"),
+        (f"UPDATE FLOW {F} topic=orders", "504 a flow keeps its topic"),
         ("DELETE FLOW none.flows.unix.ar", "550 No such flow: none.flows.unix.ar"),
     ],
 )
@@ -163,6 +169,49 @@ def test_a_queue_that_was_there_before_is_taken_as_it_is_and_kept_when_the_rest_
     run(world.unix.broker.create_queue("old.flows.unix.ar", 3))
     assert world.say(TEST, "CREATE FLOW old.flows.unix.ar partitions=9").startswith("554 Conflict")
     assert world.unix.broker.queues["old.flows.unix.ar"].settings.partitions == 3
+
+
+def test_a_queue_that_was_there_before_outlives_its_flow() -> None:
+    world = World()
+    run(world.unix.broker.create_queue(F, 3, retention_ms=-1))
+    assert world.say(TEST, f"CREATE FLOW {F}") == f"220 OK {F}"
+    assert world.say(TEST, f"UPDATE FLOW {F} description=old") == f"220 OK {F}"
+    assert world.say(TEST, f"DELETE FLOW {F}") == f"220 OK {F}"
+    queue = world.unix.broker.queues[F].settings
+    assert (queue.partitions, queue.retention_ms) == (3, -1), "kept as it was"
+    assert F not in world.unix.names.flows
+    assert world.say(TEST, f"CREATE FLOW {F} retention=2d") == f"220 OK {F}"
+    assert world.unix.broker.queues[F].settings.retention_ms == 172_800_000, "what somebody says is done"
+    world.flow("new.flows.unix.ar")
+    assert world.say(TEST, "DELETE FLOW new.flows.unix.ar") == "220 OK new.flows.unix.ar"
+    assert "new.flows.unix.ar" not in world.unix.broker.queues, "one that we made goes with its flow"
+
+
+def test_an_operator_gives_a_queue_of_any_name_the_name_of_a_flow() -> None:
+    world = World()
+    run(world.unix.broker.create_queue("orders", 2))
+    assert world.say(OPERATOR, f"CREATE FLOW {F} topic=orders") == f"220 OK {F}"
+    assert world.say(TEST, f"DESCRIBE FLOW {F}").split("\n")[3] == "topic=orders"
+    assert world.unix.names.flows[F].queue == "orders"
+    assert F not in world.unix.broker.queues
+    assert world.say(OPERATOR, f"DELETE FLOW {F}") == f"220 OK {F}"
+    assert list(world.unix.broker.queues) == ["orders"]
+
+
+@pytest.mark.parametrize(
+    "topic, reply",
+    [
+        ("orders", f"554 Conflict: orders is the queue of {F}"),
+        ("none", "550 No such queue: none"),
+        ("__consumer_offsets", "553 Name not allowed: __consumer_offsets is the broker's own"),
+        (F, f"553 Name not allowed: {F} is the queue of the flow of that name"),
+    ],
+)
+def test_a_queue_has_one_flow(topic: str, reply: str) -> None:
+    world = World()
+    run(world.unix.broker.create_queue("orders", 2))
+    assert world.say(OPERATOR, f"CREATE FLOW {F} topic=orders") == f"220 OK {F}"
+    assert world.say(OPERATOR, f"CREATE FLOW other.flows.unix.ar topic={topic}") == reply
 
 
 def test_delete_refuses_while_there_are_subscribers_and_force_ends_them() -> None:
