@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from eson.brokers.embedded.log.files import File
@@ -34,10 +35,29 @@ class Committer(Protocol):
         """Finishes what is queued; blocks until it is done.  `done` of the last jobs has been called then."""
 
 
+SYNCS_AT_ONCE = 4
+"""A file system commits what several threads wait for in one go."""
+
 Round = list[tuple[Job, OSError | None]]
 
 
-def run_round(jobs: Sequence[Job]) -> Round:
+Syncs = Callable[[Sequence[File]], Sequence[OSError | None]]
+
+
+def sync(file: File) -> OSError | None:
+    """Why the file is not on the disk; None if it is."""
+    try:
+        file.sync()
+    except OSError as error:
+        return error
+    return None
+
+
+def one_by_one(files: Sequence[File]) -> Sequence[OSError | None]:
+    return [sync(file) for file in files]
+
+
+def run_round(jobs: Sequence[Job], syncs: Syncs = one_by_one) -> Round:
     """Writes all jobs, syncs each of their files once, and says how each job ended."""
     outcome: Round = []
     wanted: list[Sequence[File]] = []
@@ -49,12 +69,8 @@ def run_round(jobs: Sequence[Job]) -> Round:
             job.failed(error)
             wanted.append(())
             outcome.append((job, error))
-    broken: dict[int, OSError] = {}
-    for file in {id(file): file for files in wanted for file in files}.values():
-        try:
-            file.sync()
-        except OSError as error:
-            broken[id(file)] = error
+    files = list({id(file): file for files in wanted for file in files}.values())
+    broken = {id(file): error for file, error in zip(files, syncs(files), strict=True) if error is not None}
     if broken:
         for number, (job, failed) in enumerate(outcome):
             unsynced = next((broken[id(file)] for file in wanted[number] if id(file) in broken), None)
@@ -73,6 +89,7 @@ class ThreadedCommitter:
         self._finished: deque[Round] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self._pool = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -87,6 +104,7 @@ class ThreadedCommitter:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
+        self._pool.shutdown()
         self._report()
 
     def _run(self) -> None:
@@ -98,8 +116,11 @@ class ThreadedCommitter:
                 self._queue.clear()
             if not jobs:
                 return
-            self._finished.append(run_round(jobs))
+            self._finished.append(run_round(jobs, self._sync_all))
             self._call_in_reactor(self._report)
+
+    def _sync_all(self, files: Sequence[File]) -> Sequence[OSError | None]:
+        return one_by_one(files) if len(files) < 2 else list(self._pool.map(sync, files))
 
     def _report(self) -> None:
         while self._finished:

@@ -141,6 +141,10 @@ async def _alter(broker: Broker, client: Client, asked: Any, validate_only: bool
         response.error_code = ErrorCode.INVALID_REQUEST
         response.error_message = "Error due to duplicate config keys"
         return
+    if any(config.value is None and config.config_operation != REMOVE for config in asked.configs or ()):
+        response.error_code = ErrorCode.INVALID_REQUEST
+        response.error_message = "Null value not supported"
+        return
     changed = dict(topic.configs)
     for config in asked.configs or ():
         _change(changed, config)
@@ -155,8 +159,6 @@ def _change(configs: dict[str, str], config: Any) -> None:
             raise InvalidConfig(f"Unknown topic config name: {config.name}")
         configs.pop(config.name, None)
         return
-    if config.value is None:
-        raise InvalidConfig(f"Null value not supported for : {config.name}")
     if config.config_operation == SET:
         configs[config.name] = config.value
     elif config.config_operation == APPEND and config.name == "cleanup.policy":

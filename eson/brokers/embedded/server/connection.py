@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection as Connected
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -31,6 +32,7 @@ from eson.brokers.kafka.wire.messages import (
     encode_response_parts,
 )
 
+RECEIVE = 256 << 10
 CHUNK = 128 << 10
 """As much as Twisted hands to the kernel at once."""
 
@@ -97,9 +99,13 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         peer, host = self.transport.getPeer(), self.transport.getHost()
         self.client = Client(peer.host, self._advertise or (host.host, host.port))
-        if ITCPTransport.providedBy(self.transport):  # else a pipelined answer waits 40 ms for the client's ACK
+        if ITCPTransport.providedBy(
+            self.transport
+        ):  # else a pipelined answer waits 40 ms for the client's ACK
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        if self.logged_in:
+            self._read_much()
         seconds = self._caps.login_seconds if self._login else self._caps.idle_seconds
         self._timeout = self.broker.reactor.callLater(seconds, self._timed_out)
 
@@ -115,6 +121,11 @@ class Connection(Protocol):
         self._slots.clear()
         self._output.clear()
         self._closed(self)
+
+    def _read_much(self) -> None:
+        """Takes more from the socket at once: what comes now may be large."""
+        if isinstance(self.transport, Connected):
+            self.transport.bufferSize = RECEIVE
 
     @property
     def logged_in(self) -> bool:
@@ -263,6 +274,7 @@ class Connection(Protocol):
         """The login succeeded."""
         self.client.principal = principal
         self._login = None
+        self._read_much()
         self._reader.cap = max(self._caps.produce, self._caps.others)
         self._timeout.reset(self._caps.idle_seconds)
 

@@ -62,8 +62,10 @@ def offset_commit(broker: Broker, client: Client, request: Request) -> Any:
 def _may_commit(broker: Broker, body: Any) -> ErrorCode:
     group = broker.groups.get(body.group_id)
     generation = body.generation_id_or_member_epoch
-    if group is None:
+    if group is None and body.group_id not in broker.offsets:
         return ErrorCode.NONE if generation < 0 else ErrorCode.ILLEGAL_GENERATION
+    if group is None:
+        return ErrorCode.NONE if generation < 0 else ErrorCode.UNKNOWN_MEMBER_ID
     try:
         group.check_commit(body.member_id, body.group_instance_id, generation)
     except GroupRefused as error:

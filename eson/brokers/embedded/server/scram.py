@@ -30,6 +30,10 @@ def describe_credentials(broker: Broker, client: Client, request: Request) -> An
     if not broker.may_cluster(client, DESCRIBE):
         response.error_code = ErrorCode.CLUSTER_AUTHORIZATION_FAILED
         response.error_message = "Cluster authorization failed."
+        response.results = [
+            _Described(user="", error_code=response.error_code, error_message=None, credential_infos=[])
+            for _ in request.body.users or ()
+        ]
         return response
     asked = request.body.users
     names = [user.name for user in asked] if asked else list(broker.catalogue.users)

@@ -41,7 +41,7 @@ async def create_topics(broker: Broker, client: Client, request: Request) -> Any
     body = request.body
     names = [asked.name for asked in body.topics or ()]
     results = []
-    for asked in body.topics or ():
+    for asked in {asked.name: asked for asked in body.topics or ()}.values():
         result = _Result(name=asked.name, error_code=0, error_message=None, configs=None)
         results.append(result)
         try:

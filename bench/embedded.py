@@ -1,0 +1,140 @@
+"""What the embedded broker costs beside Apache Kafka: CPU per GB in and out, memory, time to ready; one run, one machine.
+
+The load (librdkafka, 1 kB records) is the same for both and is not counted: CPU is user and system time of the broker's
+process alone.  Each broker is warmed first, so that the JVM's compiler has done its work.  The embedded broker syncs before
+it confirms, Apache Kafka does not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+
+from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: E402
+from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+from servers.embedded import Embedded  # noqa: E402
+from servers.kafka import Kafka  # noqa: E402
+from servers.kafka_jars import fetch  # noqa: E402
+
+from bench import Row  # noqa: E402
+from eson.brokers.embedded.settings import Settings  # noqa: E402
+
+PARTITIONS = 4
+RECORD = 1000
+WARM, MEASURED = 150_000, 400_000
+BATCH = 64_000
+MOST_RESIDENT_MB, MOST_READY = 80.0, 1.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Cost:
+    """CPU seconds per GB, MB, seconds."""
+
+    cpu_in: float
+    cpu_out: float
+    resident: float
+    ready: float
+
+
+def run() -> Iterator[Row]:
+    """The rows; the figures of the promise are compared with theirs by whoever reads."""
+    with tempfile.TemporaryDirectory(prefix="eson-bench-") as folder:
+        theirs = _kafka(Path(folder))
+        ours = _embedded(Path(folder))
+    yield Row("CPU per GB in, 64 kB batches", "s", ours.cpu_in, "Apache Kafka", theirs.cpu_in)
+    yield Row("CPU per GB out, 64 kB batches", "s", ours.cpu_out, "Apache Kafka", theirs.cpu_out)
+    yield Row("resident after the load", "MB", ours.resident, "Apache Kafka", theirs.resident)
+    yield Row("time to ready", "s", ours.ready, "Apache Kafka", theirs.ready)
+
+
+def _embedded(folder: Path) -> Cost:
+    directory = folder / "embedded"
+    directory.mkdir()
+    broker = Embedded(directory, Settings(str(directory / "data"), (("127.0.0.1", 0),), login=False))
+    broker.start()
+    try:
+        return _measure(broker.bootstrap(), broker.pid, broker.seconds_to_ready)
+    finally:
+        broker.kill()
+
+
+def _kafka(folder: Path) -> Cost:
+    kafka = Kafka(fetch(), folder / "kafka")
+    kafka.start()
+    try:
+        began = time.monotonic()
+        kafka.restart()
+        ready = time.monotonic() - began
+        process = kafka.node().process
+        assert process is not None
+        return _measure(kafka.bootstrap(), process.pid, ready)
+    finally:
+        kafka.stop()
+
+
+def _measure(bootstrap: str, pid: int, ready: float) -> Cost:
+    _write(bootstrap, "warm", WARM)
+    _read(bootstrap, "warm", WARM)
+    before = _cpu(pid)
+    _write(bootstrap, "load", MEASURED)
+    between = _cpu(pid)
+    _read(bootstrap, "load", MEASURED)
+    after = _cpu(pid)
+    gigabytes = MEASURED * RECORD / 1e9
+    return Cost((between - before) / gigabytes, (after - between) / gigabytes, _resident(pid), ready)
+
+
+def _write(bootstrap: str, topic: str, count: int) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "linger.ms": 500,
+            "batch.size": BATCH,
+            "log_level": 0,
+            "batch.num.messages": 1_000_000,
+            "queue.buffering.max.kbytes": 200_000,
+        }
+    )
+    value = os.urandom(RECORD)
+    for number in range(count):
+        while True:
+            try:
+                producer.produce(topic, value, partition=number // 64 % PARTITIONS)
+                break
+            except BufferError:
+                producer.poll(0.01)
+        if number % 1000 == 0:
+            producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def _read(bootstrap: str, topic: str, count: int) -> None:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": topic, "log_level": 0})
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    while count > 0:
+        for message in consumer.consume(5000, 10.0):
+            assert message.error() is None, message.error()
+            count -= 1
+    consumer.close()
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _resident(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1000
