@@ -45,6 +45,9 @@ class Wire(StringTransport):
     def setTcpNoDelay(self, enabled: bool) -> None:
         pass
 
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        pass
+
 
 class Server:
     """A factory on a clock of its own, and connections to it."""
@@ -360,6 +363,7 @@ def test_a_slow_reader_holds_a_bounded_buffer() -> None:
                 self.producer.pauseProducing()
 
     slow.wire = slow.protocol.transport = Slow()
+    slow.wire.registerProducer(slow.protocol, True)
     first = slow.says(b"READ a.unix.ar\r\n")
     assert 0 < len(first) < 100_000
     server.passes(30)
@@ -372,6 +376,57 @@ def test_a_slow_reader_holds_a_bounded_buffer() -> None:
     assert slow.over
     assert server.agent.readers[-1].closed
     assert slow.wire.producer is None
+
+
+@pytest.mark.parametrize("login", [False, True])
+def test_who_does_not_read_replies_is_not_given_more(login: bool) -> None:
+    """HELP answers six octets with two thousand: a flood of it costs the buffer of the transport and a pause."""
+    server = Server()
+    one = server.connect(login=login)
+    one.hears()
+
+    class Full(Wire):
+        """Is full when it holds as much as Twisted's transports do."""
+
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            if self.producer is not None and len(self.value()) > 65536:
+                self.producer.pauseProducing()
+
+    one.wire = one.protocol.transport = Full()
+    one.wire.registerProducer(one.protocol, True)
+    flood = b"HELP\r\n" * 10_000
+    first = one.says(flood)
+    assert 65536 < len(first) < 2 * 65536
+    assert (one.wire.producerState == "paused") is not login
+    one.says(flood)
+    assert one.wire.producerState == "paused"
+    one.protocol.resumeProducing()
+    assert 65536 < len(one.hears()) < 2 * 65536
+    assert not one.over
+    server.passes(59 if login else 55)
+    assert not one.over
+    server.passes(10)
+    assert one.hears().startswith(b"421 ")
+    assert one.over
+
+
+def test_a_stranger_holds_one_line_behind_a_password_that_is_checked() -> None:
+    """What comes before the answer is read no further than the longest line."""
+    server = Server()
+    one = server.connect(login=False)
+    one.hears()
+    checked: Deferred[bool] = Deferred()
+
+    async def slowly(*arguments: Any) -> bool:
+        return await checked
+
+    server.authenticator.check_password = slowly
+    one.says(LOGIN + b"NOOP\r\n" * 2000)
+    assert one.wire.producerState == "paused"
+    checked.callback(True)
+    assert one.hears().count(b"220 OK\r\n") == 2000
+    assert one.wire.producerState == "producing"
 
 
 def test_follow_goes_on_until_the_next_line() -> None:

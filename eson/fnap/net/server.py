@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SHUT_DOWN = "The server is going down: try again later"
 _HELD = 65536
 """A receiver is paused when more octets than these wait behind a pending command."""
+_PIECE = 16384
+"""So many octets of replies are handed over at once: the transport then says whether the client takes them."""
 _LINGER = 10.0
 """Seconds in which a peer may take what was said last."""
 _GRACE = 5.0
@@ -46,7 +48,6 @@ class FnapServer(Protocol):
     _reader: EventReader | None = None
     _writer: EventWriter | None = None
     _resumed: Deferred[None] | None = None
-    _producing = False
     _at_once = False
     _held = False
     _half_line_since: float | None = None
@@ -70,6 +71,10 @@ class FnapServer(Protocol):
     def connectionMade(self) -> None:
         # replies are whole when they are written: none waits for the peer's acknowledgement of the last
         self.transport.setTcpNoDelay(True)
+        # a FOLLOW has no deadline: only this ends one whose peer vanished
+        self.transport.setTcpKeepAlive(True)
+        # for the whole session: who does not read replies is not asked for further commands
+        self.transport.registerProducer(self, True)
         refusal = self.factory.admit(self)
         if refusal is None:
             self._do(self.session.connected())
@@ -113,8 +118,8 @@ class FnapServer(Protocol):
     def _feed(self) -> None:
         session, lines = self.session, self._lines
         out: list[bytes] = []
-        fed = False
-        while not session.waits:
+        fed, size = False, 0
+        while not session.waits and self._resumed is None:
             line = lines.next_line(session.limit)
             if line is None:
                 break
@@ -123,18 +128,24 @@ class FnapServer(Protocol):
             for action in actions:
                 if type(action) is bytes:
                     out.append(action)
-                else:
-                    if out:
-                        self.transport.write(b"".join(out))
-                        out.clear()
+                    size += len(action)
+                    if size < _PIECE:
+                        continue
+                if out:
+                    self.transport.write(b"".join(out))
+                    out.clear()
+                    size = 0
+                if type(action) is not bytes:
                     self._act(action)
         if out:
             self.transport.write(b"".join(out))
-        if session.waits or not len(lines):
+        held = session.waits or self._resumed is not None
+        if held or not len(lines):
             self._half_line_since = None
         elif fed or self._half_line_since is None:
             self._half_line_since = self.factory.now()
-        self._hold(session.waits and len(lines) > _HELD)
+        # a stranger holds one line here, whatever it is that is waited for
+        self._hold(held and len(lines) > (_HELD if session.caller else session.limit))
 
     def _hold(self, hold: bool) -> None:
         """A paused receiver does not notice that its peer left: pause only for floods."""
@@ -159,7 +170,8 @@ class FnapServer(Protocol):
         self.heard = self.factory.now()
         self._lines.clear()
         self._release()
-        self._stop_producing()
+        if not self._gone:
+            self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def _begin_tls(self, action: a.BeginTls) -> None:
@@ -269,14 +281,7 @@ class FnapServer(Protocol):
 
     def _start_pump(self) -> None:
         if self.session.state is not S.CLOSED:
-            self._producing = True
-            self.transport.registerProducer(self, True)
             Deferred.fromCoroutine(self._pump()).addErrback(self.factory.unexpected)
-
-    def _stop_producing(self) -> None:
-        if self._producing and not self._gone:
-            self.transport.unregisterProducer()
-        self._producing = False
 
     async def _pump(self) -> None:
         """Reader to transport, no faster than the client takes it."""
@@ -298,7 +303,6 @@ class FnapServer(Protocol):
             reader.close()
         if self.session.state is S.CLOSED:
             return
-        self._stop_producing()
         self.heard = self.factory.now()
         self._do(self.session.read_ended(failure))
         self._feed()
@@ -311,12 +315,15 @@ class FnapServer(Protocol):
     def pauseProducing(self) -> None:
         if self._resumed is None:
             self._resumed = Deferred()
+            self._moved = self.factory.now()
 
     def resumeProducing(self) -> None:
         resumed, self._resumed = self._resumed, None
         if resumed is not None:
             self._moved = self.factory.now()
             resumed.callback(None)
+            if not self._gone:
+                self._feed()
 
     def stopProducing(self) -> None:
         """The transport is gone; `connectionLost` follows."""
@@ -398,6 +405,8 @@ class FnapServer(Protocol):
             return ""
         if state in (S.CMD_RECVD, S.READING) or self.session.held:
             return "The command took too long" if stood > deadlines.command + _GRACE else ""
+        if self._resumed is not None and stood > deadlines.command + _GRACE:
+            return "Replies were not read in time"
         if self._half_line_since is not None and now - self._half_line_since > deadlines.command:
             return "No whole line in time"
         return "Idle too long" if silence > deadlines.idle else ""
