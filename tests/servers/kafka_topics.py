@@ -10,12 +10,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Producer, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from eson.brokers.port import Access
 from eson.model.servers import Server
 from eson.processors.port import ProcessorEnd, ProcessorOrder
+
+BASE = int(time.time() - 3600) * 1000
+"""Timestamps begin an hour ago: retention takes what is older than a week, also if it was written just now."""
 
 
 @dataclass
@@ -61,12 +64,19 @@ class Topics:
 
     def ends(self, topic: str) -> dict[int, int]:
         """Partition → end offset."""
-        consumer = self.consumer()
+        consumer, last = self.consumer(), time.monotonic() + 30
         try:
-            partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-            return {
-                p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions
-            }
+            while True:
+                try:
+                    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+                    return {
+                        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1]
+                        for p in partitions
+                    }
+                except KafkaException:  # a leader that is not elected yet
+                    if time.monotonic() > last:
+                        raise
+                    time.sleep(0.1)
         finally:
             consumer.close()
 
@@ -146,7 +156,7 @@ def write(producer: Producer, topic: str, count: int, seed: int = 0, partitions:
                     key,
                     partition=chance.randrange(partitions),
                     headers=headers,
-                    timestamp=1_700_000_000_000 + seed * 1_000_000 + number,
+                    timestamp=BASE + seed * 1000 + number,
                 )
                 break
             except BufferError:

@@ -153,9 +153,8 @@ class Carrier:
             if task.done():
                 task.result()
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # also takes what it failed with just now
 
     def _cluster(self, end: ProcessorEnd, side: str) -> Cluster:
         opener = Opener(end, self._reach)

@@ -151,6 +151,10 @@ class Opener:
             from eson.identity.mechanisms.scram import ScramClient
 
             return ScramClient(access.username, access.password)
+        if access.mechanism == "SCRAM-SHA-512":
+            from eson.brokers.kafka.net.login import ScramSha512Client
+
+            return ScramSha512Client(access.username, access.password)
         if access.mechanism == "PLAIN":
             from eson.identity.mechanisms.plain import PlainClient
 

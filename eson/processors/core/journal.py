@@ -47,7 +47,7 @@ class Lane:
     floor: int
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """A P record, and the position behind it, which S and G move on."""
 
@@ -70,6 +70,9 @@ class LaneState:
     def plan(self, entry: Entry) -> None:
         """A P record.  What was planned from the same sequence on is void: it was asked for again and had not come."""
         before = advance(entry.first, -1)
+        if self.entries and self.entries[-1].last == before:
+            self.entries.append(entry)
+            return
         for at in range(len(self.entries) - 1, -1, -1):
             if self.entries[at].first == entry.first:
                 del self.entries[at:]
