@@ -1,0 +1,151 @@
+"""The parent's side of the embedded broker, with processes that are none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from eson.brokers.embedded.child import EmbeddedChild
+from eson.brokers.embedded.settings import Bound, Settings
+
+SETTINGS = Settings(
+    "data", (("127.0.0.1", 0),), admin_password="secret of the test", internal=("127.0.0.1", 0)
+)
+
+
+class Process:
+    """A child as its protocol sees it."""
+
+    def __init__(self, protocol: Any, arguments: list[str], environment: dict[str, str]) -> None:
+        self.protocol, self.arguments, self.environment = protocol, arguments, environment
+        self.written, self.signals, self.pid = b"", [], 7  # type: tuple[bytes, list[str], int]
+        protocol.makeConnection(self)
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def signalProcess(self, name: str) -> None:
+        self.signals.append(name)
+
+    def listens(self, port: int) -> None:
+        bound = Bound((("127.0.0.1", port),), (), ("127.0.0.1", port + 1))
+        line = bound.line()
+        self.protocol.childDataReceived(1, line[:5])
+        self.protocol.childDataReceived(1, line[5:])
+
+    def ends(self, status: int = 1) -> None:
+        self.protocol.processEnded(Failure(ProcessTerminated(status) if status else ProcessDone(0)))
+
+
+class Reactor(Clock):
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[Process] = []
+
+    def spawnProcess(
+        self, protocol: Any, executable: str, args: list[str], env: dict[str, str], childFDs: Any
+    ) -> None:
+        self.processes.append(Process(protocol, args, env))
+
+
+def longest(low: float, high: float) -> float:
+    return high
+
+
+def test_settings_travel_over_a_pipe_and_nowhere_else() -> None:
+    reactor = Reactor()
+    EmbeddedChild(reactor, SETTINGS).start()
+    (process,) = reactor.processes
+    assert Settings.from_line(process.written) == SETTINGS
+    assert not any(
+        SETTINGS.admin_password in text for text in (*process.arguments, *process.environment.values())
+    )
+    assert SETTINGS.admin_password not in repr(SETTINGS)
+
+
+def test_ready_says_where_it_listens() -> None:
+    reactor = Reactor()
+    heard: list[Bound] = []
+    child = EmbeddedChild(reactor, SETTINGS, heard.append)
+    ready: list[Bound] = []
+    child.ready.addCallback(ready.append)
+    child.start()
+    assert ready == []
+    reactor.processes[0].listens(4000)
+    assert ready == heard == [Bound((("127.0.0.1", 4000),), (), ("127.0.0.1", 4001))]
+
+
+def test_a_child_that_died_comes_again_on_its_port() -> None:
+    reactor = Reactor()
+    child = EmbeddedChild(reactor, SETTINGS, jitter=longest)
+    child.start()
+    reactor.processes[0].listens(4000)
+    reactor.processes[0].ends()
+    assert len(reactor.processes) == 1
+    reactor.advance(0.1)
+    again = Settings.from_line(reactor.processes[1].written)
+    assert again.listen == (("127.0.0.1", 4000),)
+    assert again.internal == ("127.0.0.1", 4001)
+
+
+def test_delays_grow_to_half_a_minute_and_begin_anew_after_health() -> None:
+    reactor = Reactor()
+    child = EmbeddedChild(reactor, SETTINGS, jitter=longest)
+    child.start()
+    delays = []
+    for _ in range(12):
+        reactor.processes[-1].ends()
+        (call,) = reactor.getDelayedCalls()
+        delays.append(round(call.getTime() - reactor.seconds(), 3))
+        reactor.advance(delays[-1])
+    assert delays[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert delays[-1] == 30.0
+    reactor.advance(60)
+    reactor.processes[-1].ends()
+    (call,) = reactor.getDelayedCalls()
+    assert round(call.getTime() - reactor.seconds(), 3) == 0.1
+
+
+def test_stopping_asks_and_then_insists() -> None:
+    reactor = Reactor()
+    child = EmbeddedChild(reactor, SETTINGS)
+    child.start()
+    ended: list[None] = []
+    child.stop().addCallback(ended.append)
+    child.stop().addCallback(ended.append)
+    (process,) = reactor.processes
+    assert process.signals == ["TERM"]
+    reactor.advance(10)
+    assert process.signals == ["TERM", "KILL"]
+    assert ended == []
+    process.ends()
+    assert ended == [None, None]
+    assert reactor.getDelayedCalls() == []
+
+
+def test_stopping_while_nothing_runs() -> None:
+    reactor = Reactor()
+    child = EmbeddedChild(reactor, SETTINGS)
+    child.start()
+    reactor.processes[0].ends()
+    ended: list[None] = []
+    child.stop().addCallback(ended.append)
+    assert ended == [None]
+    reactor.advance(60)
+    assert len(reactor.processes) == 1
+    child.start()
+    assert len(reactor.processes) == 1
+
+
+def test_what_is_no_message_is_logged_and_does_not_matter() -> None:
+    reactor = Reactor()
+    child = EmbeddedChild(reactor, SETTINGS)
+    child.start()
+    for line in (b"hello\n", b"{}\n", json.dumps({"ready": 5}).encode() + b"\n"):
+        reactor.processes[0].protocol.childDataReceived(1, line)
+    reactor.processes[0].listens(4000)
+    assert child.bound is not None

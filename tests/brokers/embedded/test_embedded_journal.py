@@ -1,0 +1,116 @@
+"""The journals of the embedded broker: confirmed entries stay, torn ones go, failures are not believed away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from brokers.embedded.faulty_files import FaultyFiles
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eson.brokers.embedded.log.committing import ManualCommitter
+from eson.brokers.embedded.log.journal import Entry, Journal, dump, parse
+from eson.brokers.embedded.log.validation import StorageFailed
+
+PATH = "data/catalogue"
+
+
+class Owner:
+    """Keeps numbers by name, as the catalogue keeps topics."""
+
+    def __init__(self, files: FaultyFiles) -> None:
+        self.known: dict[str, int] = {}
+        self.committer = ManualCommitter()
+        self.journal = Journal(files, self.committer, PATH, self.entries)
+        for entry in self.journal.read():
+            self.known.update(entry)
+
+    def entries(self) -> list[Entry]:
+        return [{name: number} for name, number in self.known.items()]
+
+    def put(self, name: str, number: int) -> None:
+        failures: list[Any] = []
+        waiting = self.journal.append({name: number})
+        waiting.addCallbacks(lambda _: self.known.update({name: number}), failures.append)
+        self.committer.flush()
+        if failures:
+            failures[0].raiseException()
+
+
+def test_what_was_confirmed_is_read_again() -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    for number in range(10):
+        owner.put(f"n{number}", number)
+    assert Owner(files.crash()).known == owner.known
+
+
+def test_nothing_counts_before_it_is_synced() -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    owner.put("a", 1)
+    waiting = owner.journal.append({"b": 2})
+    assert not waiting.called
+    assert Owner(files.crash()).known == {"a": 1}
+
+
+def test_history_is_left_out_when_it_is_most_of_the_journal() -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    for number in range(1500):
+        owner.put("the same name", number)
+        owner.put("long", 10**900)
+    assert len(files.files[PATH].now) < 1_200_000
+    assert Owner(files.crash()).known == owner.known
+
+
+def test_entries_under_way_are_not_lost_when_the_journal_is_written_anew() -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    owner.put("a", 1)
+    files.space = 3
+    with pytest.raises(StorageFailed):
+        owner.put("lost", 0)
+    files.space = None
+    first, second = owner.journal.append({"b": 2}), owner.journal.append({"c": 3})
+    owner.committer.flush()
+    assert first.called
+    assert second.called
+    assert Owner(files.crash()).known == {"a": 1, "b": 2, "c": 3}
+
+
+@pytest.mark.parametrize("fault", ["full", "sync"])
+def test_after_a_failure_another_file_takes_over(fault: str) -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    owner.put("before", 1)
+    if fault == "full":
+        files.space = 5
+    else:
+        files.failing_syncs = 1
+    with pytest.raises(StorageFailed):
+        owner.put("lost", 2)
+    files.space = None
+    owner.put("after", 3)
+    assert Owner(files.crash()).known == {"before": 1, "after": 3}
+
+
+@given(
+    st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(), max_size=3), max_size=6),
+    st.data(),
+)
+def test_any_cut_keeps_a_prefix_of_whole_entries(entries: list[Entry], data: st.DataObject) -> None:
+    lines = [dump(entry) for entry in entries]
+    content = b"".join(lines)
+    assert parse(content) == (entries, len(content))
+    cut = data.draw(st.integers(0, len(content)))
+    garbage = data.draw(st.binary(max_size=30))
+    found, end = parse(content[:cut] + garbage)
+    assert found[: len(entries)] == entries[: len(found)]
+    whole = 0
+    for number, line in enumerate(lines):
+        whole += len(line)
+        if whole <= cut:
+            assert len(found) > number
+    assert end <= cut + len(garbage)
