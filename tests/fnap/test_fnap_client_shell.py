@@ -503,6 +503,29 @@ def test_a_server_that_does_not_prove_itself() -> None:
     assert peer.wire.aborted
 
 
+def test_a_server_that_hangs_up_while_the_answer_is_made() -> None:
+    """SCRAM's answers take a while."""
+    peer = Peer()
+    wanted = peer.dialled()
+    peer.says(GREETING)
+    peer.says(b"250-x\r\n250 AUTH SCRAM-SHA-256\r\n")
+    session = result(wanted)
+
+    class Slow:
+        name = "SCRAM-SHA-256"
+
+        def initial(self) -> bytes:
+            return b"n,,n=test,r=abc"
+
+        def answer(self, challenge: bytes) -> bytes:
+            peer.hangs_up()
+            return b"too late"
+
+    login = do(session.login_with(Slow()))
+    peer.says(b"334 cj1hYmM=\r\n")
+    failed(login, Unreachable)
+
+
 def test_leaving() -> None:
     """QUIT, its answer, and the end of the connection; a server that does not answer is left all the same."""
     peer, session = logged_in()

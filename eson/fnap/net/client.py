@@ -194,7 +194,9 @@ class Session:
                         raise _login_error(event.reply)
                     if not isinstance(event, e.Challenged):
                         raise connection.odd()
-                    connection.send(session.respond(await self._answer(mechanism, event.challenge)))
+                    response = await self._answer(mechanism, event.challenge)
+                    connection.check()  # that took a while
+                    connection.send(session.respond(response))
 
     async def _answer(self, mechanism: ClientMechanism, challenge: bytes) -> bytes:
         """Off the reactor: SCRAM takes 40 ms or more."""
@@ -290,6 +292,7 @@ class Session:
                     raise connection.odd()
             with connection.deadline(None):
                 failure = await self._send_events(events)
+                connection.check()
                 with connection.deadline(self.timeout):
                     connection.send(session.finish())
                     count = _count(await connection.expect(e.Answered), connection)
