@@ -79,7 +79,7 @@ def build_agent(
     tellers = Tellers(remotes, tasks)
     provided = Copies(store, hosting, parts, carriers, tellers, readers, streams, locks, audit, clock, limits)
     sessions = Sessions(store, hosting, provided, lineages, remotes)
-    calls = Calls(store, sessions, locks, audit, clock, limits)
+    calls = Calls(store, sessions, locks, audit, tasks, clock, limits)
     endings = Endings(store, provided, locks)
     own_flows = Flows(store, hosting, access, parts, endings, streams, locks, audit, clock, limits)
     own_namespaces = Namespaces(store, hosting, access, parts, names, own_flows, locks, audit, clock)

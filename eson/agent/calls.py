@@ -13,6 +13,7 @@ from eson.agent.hosting import Limits
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock, RemoteSession
 from eson.agent.sessions import Sessions, is_gone
+from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError, Refused, TryLater
 from eson.model.subscriptions import Side, Subscription
 from eson.store.port import Change, DropCall, DropCredential, PutCall, Store
@@ -20,6 +21,8 @@ from eson.store.records import Call
 
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(hours=1)
+SLACK = 0.1
+"""Seconds by which two clocks may differ: who is woken for a call must find it due."""
 UNDER_WAY = timedelta(minutes=5)
 """So long after a SUBSCRIBE its copy may still come to be: only then a token that nobody knows means that there is none."""
 
@@ -28,12 +31,20 @@ _log = Logger()
 
 class Calls:
     def __init__(
-        self, store: Store, sessions: Sessions, locks: Locks, audit: Audit, clock: Clock, limits: Limits
+        self,
+        store: Store,
+        sessions: Sessions,
+        locks: Locks,
+        audit: Audit,
+        tasks: Tasks,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._locks = locks
         self._audit = audit
+        self._tasks = tasks
         self._clock = clock
         self._limits = limits
 
@@ -105,8 +116,17 @@ class Calls:
             await self._store.apply(*self._done(call, call.copy), note)
             return
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(call.attempts, 16))
-        later = self._clock.now() + pause * random.uniform(0.5, 1.0)
+        pause *= random.uniform(0.5, 1.0)
+        later = self._clock.now() + pause
         try:
             await self._store.apply(PutCall(replace(call, attempts=call.attempts + 1, next=later)))
         except EsonError as error:
             _log.warn("{key}: {reason}", key=call.key, reason=error.text)
+        # the reconciler comes by too, but it may take a minute
+        self._tasks.later(pause.total_seconds() + SLACK, lambda: self._repeat(call.key), "a call")
+
+    async def _repeat(self, key: str) -> None:
+        try:
+            await self.make(key)
+        except EsonError as error:
+            _log.warn("{key}: {reason}", key=key, reason=error.text)

@@ -292,6 +292,18 @@ def test_unsubscribe_while_the_provider_is_away_is_done_and_told_later() -> None
     assert G in world.emiliano.broker.queues
 
 
+def test_a_call_that_failed_is_made_again_within_seconds() -> None:
+    """Not only when the reconciler comes by."""
+    world = World()
+    copy = world.subscribed()
+    world.network.cut.add("unix.ar")
+    world.say(EMILIANO, f"UNSUBSCRIBE {copy}")
+    world.network.cut.clear()
+    world.settle(11)
+    assert provider(world, copy).state is State.ENDED
+    assert run(world.emiliano.store.calls()) == []
+
+
 def test_calls_are_repeated_ever_less_often_and_given_up() -> None:
     world = World()
     copy = world.subscribed()
