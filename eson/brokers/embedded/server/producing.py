@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from eson.brokers.embedded.log.producers import OutOfOrder, StaleEpoch
 from eson.brokers.embedded.log.validation import (
@@ -99,7 +99,8 @@ def _append(broker: Broker, topic: Any, entry: Any, answer: Any, waiting: list[D
         answer.log_start_offset = partition.start
 
     def failed(failure: Any) -> None:
-        failure.trap(StorageFailed)
+        # cancelled: the client is gone, so nobody hears the answer; what was appended stays
+        failure.trap(StorageFailed, CancelledError)
         answer.error_code = ErrorCode.KAFKA_STORAGE_ERROR
 
     waiting.append(appended.addCallbacks(durable, failed))
