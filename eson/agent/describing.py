@@ -10,7 +10,7 @@ from eson.agent.access import Access, administers
 from eson.agent.carriers import Carriers
 from eson.agent.hosting import Hosting
 from eson.agent.local_processors import LocalProcessors
-from eson.agent.parts import Parts
+from eson.agent.parts import Parts, client_servers
 from eson.agent.settings import shown
 from eson.brokers.port import Broker
 from eson.errors import NoSuch
@@ -144,10 +144,10 @@ class Descriptions:
         """By its name in the configuration, or by the host name of one of its servers."""
         for broker in self._brokers.values():
             if broker.name == name:
-                return Description(await views.broker_item(broker))
+                return Description(await views.broker_item(broker, caller.operator))
         for broker in self._brokers.values():
-            if any(server.host == name for server in await broker.servers()):
-                return Description(await views.broker_item(broker))
+            if any(server.host == name for server in await client_servers(broker)):
+                return Description(await views.broker_item(broker, caller.operator))
         raise NoSuch("broker", name)
 
     async def _processor(self, caller: Caller, id: str) -> Description:

@@ -189,8 +189,9 @@ def processor_item(status: ProcessorStatus, sources: Sequence[str], destinations
     )
 
 
-async def broker_item(broker: Broker) -> Item:
-    return {
+async def broker_item(broker: Broker, operator: bool = False) -> Item:
+    """`warning`, what its settings do not hold, is for operators alone."""
+    item: dict[str, Value] = {
         "broker": broker.name,
         "type": protocol(broker),
         "kind": broker.kind,
@@ -198,6 +199,8 @@ async def broker_item(broker: Broker) -> Item:
         "issues-credentials": "yes" if issues_credentials(broker) else "no",
         "guarantee": guarantee(broker),
     }
+    concerns = broker.concerns() if operator else ()
+    return {**item, "warning": list(concerns)} if concerns else item
 
 
 def credential_item(credential: Credential, copy: bool) -> Item:

@@ -79,6 +79,8 @@ class MemoryBroker:
         self.users: dict[str, str] = {}
         self.rights: dict[str, Rights] = {}
         self.calls: list[tuple[str, str]] = []
+        self.told: tuple[str, ...] = ()
+        """What it says of its settings."""
         self.down = False
         """A broker that is down raises `BackendFailed` for every call and ends running reads with it."""
         self._servers, self._tls_servers = tuple(servers), tuple(tls_servers)
@@ -98,6 +100,9 @@ class MemoryBroker:
 
     def client_trust(self) -> str:
         return self._trust
+
+    def concerns(self) -> Sequence[str]:
+        return self.told
 
     # queues
 

@@ -111,6 +111,9 @@ class Broker(Protocol):
     def client_trust(self) -> str:
         """PEM of the CA that clients need for the TLS listener; "" for the system's."""
 
+    def concerns(self) -> Sequence[str]:
+        """What an operator should know of its settings, a line each; nothing before it was asked."""
+
     async def create_queue(
         self,
         name: str,

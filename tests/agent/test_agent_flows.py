@@ -337,6 +337,9 @@ def test_brokers_agents_and_processors_are_described() -> None:
         "guarantee=exactly-once\n220 OK"
     )
     assert world.say(TEST, "DESCRIBE BROKER kf1.unix.ar").startswith("220 DATA\nbroker=local\n")
+    world.unix.broker.told = ("idle is 0: too long",)
+    assert world.say(OPERATOR, "DESCRIBE BROKER local").endswith('\nwarning="idle is 0: too long"\n220 OK')
+    assert "warning" not in world.say(TEST, "DESCRIBE BROKER local"), "a stranger need not know"
     assert world.say(TEST, "GET BROKERS") == (
         "220 DATA\nbroker=local type=kafka kind=embedded issues-credentials=yes guarantee=exactly-once\n220 OK"
     )

@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from eson.brokers.kafka import safety
 from eson.brokers.kafka.net.cluster import Cluster, Topic
 from eson.brokers.kafka.positions import Positions
-from eson.brokers.kafka.safety import check_revocation
 from eson.brokers.kafka.sink import KafkaSink, producer_identity
 from eson.brokers.kafka.source import KafkaSource, check_partitions
 from eson.brokers.kafka.topics import Topics
@@ -22,6 +22,8 @@ from eson.brokers.kafka.users import Users
 from eson.brokers.port import Access, Capability, Queue, Rights
 from eson.model.servers import Server
 
+CHECK_AGAIN = 60.0
+"""Seconds until a cluster that could not be asked for its settings is asked again."""
 KAFKA = Capability.ISSUES_CREDENTIALS | Capability.EXACTLY_ONCE | Capability.SEEK_BY_TIME
 
 
@@ -62,6 +64,8 @@ class KafkaBroker:
         self._sources: WeakSet[KafkaSource] = WeakSet()
         self._sinks: WeakSet[KafkaSink] = WeakSet()
         self._checking: Deferred[None] | None = None
+        self._check_again: Any = None
+        self._concerns: Sequence[str] = ()
         self._access = access
         # writes do not wait behind administration, which Kafka answers in order and slowly
         self._admin = Cluster(reactor, name, access, timeout)
@@ -89,6 +93,9 @@ class KafkaBroker:
 
     def client_trust(self) -> str:
         return self._client_trust
+
+    def concerns(self) -> Sequence[str]:
+        return self._concerns
 
     # queues
 
@@ -174,8 +181,13 @@ class KafkaBroker:
             self._checking.addErrback(self._not_checked)
 
     async def _check(self) -> None:
+        """Looks what the cluster's settings and versions mean for what is promised in its name."""
         issues = Capability.ISSUES_CREDENTIALS in self.capabilities
-        await self._admin.within(check_revocation(self._admin, issues, self.log))
+        self._concerns = await self._admin.within(safety.concerns(self._admin, issues))
+        for concern in self._concerns:
+            self.log.warn("Broker {broker}: {warning}", broker=self.name, warning=concern)
+        if not await self._admin.within(safety.keeps_producers(self._admin)):
+            self.capabilities &= ~Capability.EXACTLY_ONCE
 
     def _not_checked(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
@@ -184,11 +196,19 @@ class KafkaBroker:
                 broker=self.name,
                 error=failure.getErrorMessage(),
             )
+            self._check_again = self._reactor.callLater(CHECK_AGAIN, self._restart_check)
+
+    def _restart_check(self) -> None:
+        self._check_again = self._checking = None
+        Deferred.fromCoroutine(self.start())
 
     async def stop(self) -> None:
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()
+        again, self._check_again = self._check_again, None
+        if again is not None:
+            again.cancel()
         for source in tuple(self._sources):
             source.close()
         for sink in tuple(self._sinks):

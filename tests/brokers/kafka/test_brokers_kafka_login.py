@@ -125,6 +125,33 @@ def test_each_unsafe_setting_is_told_with_its_meaning(change: dict[str, str | No
     assert word in warning
 
 
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"default.replication.factor": "1"}, "Set it to 3"),
+        ({"default.replication.factor": None}, "Set it to 3"),
+        ({"min.insync.replicas": "1"}, "one server alone"),
+    ],
+)
+def test_what_a_lost_server_would_take_with_it_is_told(change: dict[str, str | None], word: str) -> None:
+    settings = SAFE | {"default.replication.factor": "3", "min.insync.replicas": "2"}
+    assert warnings(settings, nodes=3) == []
+    (warning,) = warnings(settings | change, nodes=3)
+    assert word in warning
+    assert warnings(settings | change, nodes=1) == [], "one server has nothing to copy to"
+
+
+def test_a_login_that_is_not_offered_is_told_where_credentials_are_issued() -> None:
+    settings = SAFE | {
+        "listener.name.in.sasl.enabled.mechanisms": "PLAIN",
+        "sasl.enabled.mechanisms": "GSSAPI",
+    }
+    (warning,) = warnings(settings)
+    assert "SCRAM-SHA-256" in warning
+    assert warnings(settings, issues_credentials=False) == []
+    assert warnings(settings | {"listener.name.out.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256"}) == []
+
+
 def test_the_brokers_own_words_stay_out_of_what_peers_are_told() -> None:
     error = answered("main", 29, "read queue a", "Principal = User:eson is Denied")
     assert error.text == "Broker main does not allow its user to do this (read queue a)"

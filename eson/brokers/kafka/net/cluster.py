@@ -95,6 +95,10 @@ class Cluster:
             return await self.any(request)
         return await self.to_node(self._view.controller, request)
 
+    async def offers(self, node: int, request: type) -> bool:
+        """Whether this server knows that kind of request."""
+        return request.API_KEY in (await self._connection(self._server_of(node))).versions  # type: ignore[attr-defined]
+
     async def nodes(self) -> Sequence[int]:
         """The servers that the broker lists now."""
         await self.metadata(())
