@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import stringprep
+import unicodedata
 
 import pytest
 import scramp
@@ -13,6 +15,7 @@ from eson.identity.mechanisms import AskPassword, AskVerifier, Challenge, Failed
 from eson.identity.mechanisms.anonymous import AnonymousClient, AnonymousServer
 from eson.identity.mechanisms.plain import PlainClient, PlainServer
 from eson.identity.mechanisms.scram import ScramClient, ScramServer
+from eson.identity.saslprep import saslprep
 from eson.identity.verifier import Verifier, check_password, make_verifier, parse_verifier, seal, unseal
 
 SECRET = b"s" * 32
@@ -213,6 +216,46 @@ def test_saslprep_makes_equal_passwords_equal() -> None:
         make_verifier("\u0007", 4096)
     with pytest.raises(ValueError, match="direction"):
         make_verifier("\u06271", 4096)
+
+
+def test_a_user_name_of_scram_is_as_long_as_one_of_plain_at_most() -> None:
+    """A stranger's name is prepared on the reactor: a long one is refused before that."""
+    for name, refused in (
+        ("u" * 255, False),
+        ("u" * 256, True),
+        ("\ufdfa" * 85, False),
+        ("\ufdfa" * 86, True),
+    ):
+        step = ScramServer(b"secret").respond(f"n,,n={name},r=nonce".encode())
+        assert isinstance(step, Failed if refused else AskVerifier)
+
+
+@given(st.text(max_size=40))
+def test_saslprep_asks_each_table_once_and_decides_the_same(text: str) -> None:
+    """Against RFC 4013 read character by character."""
+    mapped = "".join(" " if stringprep.in_table_c12(c) else c for c in text if not stringprep.in_table_b1(c))
+    prepared = unicodedata.normalize("NFKC", mapped)
+    prohibited = any(
+        stringprep.in_table_c12(c)
+        or stringprep.in_table_c21_c22(c)
+        or stringprep.in_table_c3(c)
+        or stringprep.in_table_c4(c)
+        or stringprep.in_table_c5(c)
+        or stringprep.in_table_c6(c)
+        or stringprep.in_table_c7(c)
+        or stringprep.in_table_c8(c)
+        or stringprep.in_table_c9(c)
+        for c in prepared
+    )
+    right_to_left = [stringprep.in_table_d1(c) for c in prepared]
+    mixed = any(right_to_left) and (
+        any(stringprep.in_table_d2(c) for c in prepared) or not (right_to_left[0] and right_to_left[-1])
+    )
+    if prohibited or mixed:
+        with pytest.raises(ValueError):
+            saslprep(text)
+    else:
+        assert saslprep(text) == prepared
 
 
 def test_what_is_sealed_opens_with_the_same_key_and_label_only() -> None:

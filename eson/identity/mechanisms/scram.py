@@ -21,6 +21,8 @@ from eson.identity.verifier import (
 
 NAME = "SCRAM-SHA-256"
 MAX_MESSAGE = 4096
+MAX_NAME = 255
+"""Octets of a user name, as PLAIN has it (RFC 4616 section 2)."""
 
 
 def decoy_verifier(username: str, secret: bytes, iterations: int = PEOPLE_ITERATIONS) -> Verifier:
@@ -82,7 +84,10 @@ class ScramServer:
         client_nonce = fields[1][2:]
         if not client_nonce or not all(33 <= ord(c) <= 126 for c in client_nonce):
             raise ValueError("nonce")
-        self._username = saslprep(_unescape(fields[0][2:]))
+        username = _unescape(fields[0][2:])
+        if len(username.encode()) > MAX_NAME:
+            raise ValueError("user name too long")
+        self._username = saslprep(username)
         self._gs2, self._bare, self._nonce = f"{flag},{authorisation},", bare, client_nonce + self._nonce
         if not self._username:
             raise ValueError("no user name")
