@@ -69,7 +69,8 @@ class Kafka:
     tls: tuple[Path, Path] | None = None
     host: str = "127.0.0.1"
     cluster_id: str = field(
-        default_factory=lambda: urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        # one that begins with a minus would be taken for an option
+        default_factory=lambda: "A" + urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
     )
     nodes: list[Node] = field(default_factory=list)
 
