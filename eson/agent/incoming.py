@@ -199,6 +199,11 @@ class Incoming:
             if session is None:
                 return
             try:
+                # most often it is refused because the copy has ended, and only its description says why
+                seen = await session.describe_flow(record.copy)
+                if seen.state == State.ENDED.value:
+                    await self.ended_there(_observed(record, seen), seen.reason)
+                    return
                 await self._store.apply(*await self._credential(record, session, anew=True))
             except Refused as error:
                 await self.cannot(record, error)

@@ -174,6 +174,19 @@ def test_a_refused_login_makes_the_agent_ask_for_a_new_credential() -> None:
     assert record(world, Side.SUBSCRIBER, copy).state is State.ACTIVE
 
 
+def test_a_login_refused_because_the_copy_has_ended_tells_why_it_has() -> None:
+    """The processor may notice before the NOTIFY comes, or the NOTIFY may be lost."""
+    world = World()
+    copy = world.subscribed()
+    world.network.cut.add("emiliano.ar")
+    world.say(TEST, f"REMOVE SUBSCRIBER {copy}")
+    world.emiliano.processors.change(copy, state="unreachable", login_refused=True)
+    world.settle(1)
+    ended = record(world, Side.SUBSCRIBER, copy)
+    assert (ended.state, ended.reason) == (State.ENDED, "removed")
+    assert copy not in world.emiliano.processors.ids()
+
+
 def test_a_login_that_stays_refused_costs_ever_fewer_credentials() -> None:
     world = World()
     copy = world.subscribed()
