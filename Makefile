@@ -27,13 +27,15 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # exactly once the long way: 300 kills of the processor and 50 of the brokers; then 100 rounds of SUBSCRIBE and
-# UNSUBSCRIBE in which agents, brokers and processors of both sides die
+# UNSUBSCRIBE in which agents, brokers and processors of both sides die; and 100 kills of the embedded broker under load
 kill-test: $(VENV)/.installed-test
 	@scripts/install-test-servers
 	@ESON_KILLS=$${ESON_KILLS:-300} ESON_BROKER_KILLS=$${ESON_BROKER_KILLS:-50} \
 		$(BIN)/python -m pytest -k kill tests/integration/test_bridge.py $(PYTEST_ARGS)
 	@ESON_SUBSCRIBE_KILLS=$${ESON_SUBSCRIBE_KILLS:-100} \
 		$(BIN)/python -m pytest -s tests/integration/test_subscribe_kills.py $(PYTEST_ARGS)
+	@ESON_EMBEDDED_KILLS=$${ESON_EMBEDDED_KILLS:-100} \
+		$(BIN)/python -m pytest tests/integration/test_embedded_kills.py $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

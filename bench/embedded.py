@@ -8,24 +8,22 @@ it confirms, Apache Kafka does not.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+from bench import Effort, Row  # first: it finds the servers of the tests
 
-from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: E402
-from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
-from servers.embedded import Embedded  # noqa: E402
-from servers.kafka import Kafka  # noqa: E402
-from servers.kafka_jars import fetch  # noqa: E402
+# isort: split
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from servers.embedded import Embedded
+from servers.kafka import Kafka
+from servers.kafka_jars import fetch
 
-from bench import Row  # noqa: E402
-from eson.brokers.embedded.settings import Settings  # noqa: E402
+from eson.brokers.embedded.settings import Settings
 
 PARTITIONS = 4
 RECORD = 1000
@@ -45,29 +43,32 @@ class Cost:
     ready: float
 
 
-def run() -> Iterator[Row]:
-    """The rows; the figures of the promise are compared with theirs by whoever reads."""
+def run(effort: Effort = Effort.USUAL) -> Iterator[Row]:
+    """CPU seconds per GB (1e9 octets of records), MB, seconds."""
+    scale = {Effort.QUICK: 0.1, Effort.USUAL: 1.0, Effort.LONG: 4.0}[effort]
     with tempfile.TemporaryDirectory(prefix="eson-bench-") as folder:
-        theirs = _kafka(Path(folder))
-        ours = _embedded(Path(folder))
-    yield Row("CPU per GB in, 64 kB batches", "s", ours.cpu_in, "Apache Kafka", theirs.cpu_in)
-    yield Row("CPU per GB out, 64 kB batches", "s", ours.cpu_out, "Apache Kafka", theirs.cpu_out)
-    yield Row("resident after the load", "MB", ours.resident, "Apache Kafka", theirs.resident)
-    yield Row("time to ready", "s", ours.ready, "Apache Kafka", theirs.ready)
+        theirs = _kafka(Path(folder), scale)
+        ours = _embedded(Path(folder), scale)
+    peer = "Apache Kafka"
+    yield Row("CPU per GB in, 64 kB batches", "s", ours.cpu_in, peer, theirs.cpu_in, less=True, times=1.0)
+    yield Row("CPU per GB out, 64 kB batches", "s", ours.cpu_out, peer, theirs.cpu_out, less=True, times=1.0)
+    resident, ready = MOST_RESIDENT_MB, MOST_READY
+    yield Row("resident, at most", "MB", ours.resident, peer, theirs.resident, less=True, bound=resident)
+    yield Row("time to ready", "s", ours.ready, peer, theirs.ready, less=True, bound=ready)
 
 
-def _embedded(folder: Path) -> Cost:
+def _embedded(folder: Path, scale: float) -> Cost:
     directory = folder / "embedded"
     directory.mkdir()
     broker = Embedded(directory, Settings(str(directory / "data"), (("127.0.0.1", 0),), login=False))
     broker.start()
     try:
-        return _measure(broker.bootstrap(), broker.pid, broker.seconds_to_ready)
+        return _measure(broker.bootstrap(), broker.pid, broker.seconds_to_ready, scale)
     finally:
         broker.kill()
 
 
-def _kafka(folder: Path) -> Cost:
+def _kafka(folder: Path, scale: float) -> Cost:
     kafka = Kafka(fetch(), folder / "kafka")
     kafka.start()
     try:
@@ -76,20 +77,21 @@ def _kafka(folder: Path) -> Cost:
         ready = time.monotonic() - began
         process = kafka.node().process
         assert process is not None
-        return _measure(kafka.bootstrap(), process.pid, ready)
+        return _measure(kafka.bootstrap(), process.pid, ready, scale)
     finally:
         kafka.stop()
 
 
-def _measure(bootstrap: str, pid: int, ready: float) -> Cost:
-    _write(bootstrap, "warm", WARM)
-    _read(bootstrap, "warm", WARM)
+def _measure(bootstrap: str, pid: int, ready: float, scale: float) -> Cost:
+    warm, measured = int(WARM * scale), int(MEASURED * scale)
+    _write(bootstrap, "warm", warm)
+    _read(bootstrap, "warm", warm)
     before = _cpu(pid)
-    _write(bootstrap, "load", MEASURED)
+    _write(bootstrap, "load", measured)
     between = _cpu(pid)
-    _read(bootstrap, "load", MEASURED)
+    _read(bootstrap, "load", measured)
     after = _cpu(pid)
-    gigabytes = MEASURED * RECORD / 1e9
+    gigabytes = measured * RECORD / 1e9
     return Cost((between - before) / gigabytes, (after - between) / gigabytes, _resident(pid), ready)
 
 

@@ -1,6 +1,6 @@
 """The embedded broker is killed under load, again and again: what it confirmed is there, in order, once.
 
-`ESON_KILLS=100` makes it the long form of the gate (`make test-long`).
+`ESON_EMBEDDED_KILLS=100` makes it the long form of the gate (`make kill-test`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from servers.embedded import Embedded, StartEmbedded
 
-KILLS = int(os.environ.get("ESON_KILLS", "10"))
+KILLS = int(os.environ.get("ESON_EMBEDDED_KILLS", "10"))
 PARTITIONS = 3
 TOPIC = "load.flows.unix.ar"
 
@@ -55,7 +55,9 @@ class Load(threading.Thread):
         number = 0
         while not self.ending.is_set():
             for partition in range(PARTITIONS):
-                self._producer.produce(TOPIC, b"%d" % number, partition=partition, on_delivery=self._delivered)
+                self._producer.produce(
+                    TOPIC, b"%d" % number, partition=partition, on_delivery=self._delivered
+                )
             number += 1
             self._producer.poll(0)
             if number % 50 == 0 or len(self._producer) > 5000:
@@ -101,7 +103,9 @@ def test_every_confirmed_record_is_there_in_order_and_once(start_embedded: Start
     for partition, records in found.items():
         assert [offset for offset, _ in records] == list(range(len(records)))
         assert [number for _, number in records] == list(range(len(records))), "lost, twice or out of order"
-        assert {offset: number for (p, offset), number in load.confirmed.items() if p == partition} == dict(records)
+        assert {offset: number for (p, offset), number in load.confirmed.items() if p == partition} == dict(
+            records
+        )
     assert len(load.confirmed) > 500 * KILLS
 
 
@@ -112,14 +116,18 @@ def test_topics_users_rights_and_positions_survive_a_kill(start_embedded: StartE
     for number in range(3):
         name = f"t{number}.flows.unix.ar"
         admin = AdminClient(broker.login())
-        admin.create_topics([NewTopic(name, number + 1, 1, config={"retention.ms": "60000"})])[name].result(10)
+        admin.create_topics([NewTopic(name, number + 1, 1, config={"retention.ms": "60000"})])[name].result(
+            10
+        )
         consumer = Consumer(broker.login() | {"group.id": f"g{number}", "enable.auto.commit": False})
         consumer.commit(offsets=[TopicPartition(name, 0, 100 + number)], asynchronous=False)
         broker.kill()
         broker.start()
         names.append(name)
         seen = AdminClient(broker.login()).list_topics(timeout=10).topics
-        assert {topic: len(seen[topic].partitions) for topic in seen} == {n: i + 1 for i, n in enumerate(names)}
+        assert {topic: len(seen[topic].partitions) for topic in seen} == {
+            n: i + 1 for i, n in enumerate(names)
+        }
         again = Consumer(broker.login() | {"group.id": f"g{number}"})
         assert again.committed([TopicPartition(name, 0)], 10)[0].offset == 100 + number
 

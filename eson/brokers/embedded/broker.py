@@ -37,6 +37,7 @@ class EmbeddedBroker(KafkaBroker):
         host: str,
         trust: str = "",
         listening: Callable[[Bound], None] = lambda bound: None,
+        ready_seconds: float = READY_SECONDS,
     ) -> None:
         password = secrets.token_urlsafe(32) if settings.login else ""
         tls = bool(settings.listen_tls)
@@ -55,7 +56,7 @@ class EmbeddedBroker(KafkaBroker):
         self._settings = replace(
             settings, admin_password=password, internal=settings.internal or ("127.0.0.1", 0)
         )
-        self._host, self._listening = host, listening
+        self._host, self._listening, self._ready_seconds = host, listening, ready_seconds
         self.child = EmbeddedChild(reactor, self._settings, self._bound, name)
 
     def _bound(self, bound: Bound) -> None:
@@ -79,7 +80,7 @@ class EmbeddedBroker(KafkaBroker):
         self.child.start()
         if self.child.bound is None:
             waited: Deferred[None] = Deferred()
-            timeout = self._reactor.callLater(READY_SECONDS, waited.callback, None)
+            timeout = self._reactor.callLater(self._ready_seconds, waited.callback, None)
 
             def ready(bound: Bound) -> Bound:
                 if not waited.called:
