@@ -120,6 +120,14 @@ class Access:
         found.require(right)
         return found
 
+    async def is_shown(self, caller: Caller, name: str) -> bool:
+        """Whether there is a flow of that whole name of which the caller may know."""
+        try:
+            await self.flow(caller, name)
+        except NoSuch:
+            return False
+        return True
+
     def sees(self, caller: Caller, flow: Flow) -> bool:
         """Whether a flow that is no copy is in the caller's lists."""
         return "describe" in self._rights(caller, flow)

@@ -155,6 +155,7 @@ def build_agent(
         scheduler,
         limits,
     )
+    joining.left = received.left = provided.left = reconciler.soon
 
     async def prepare() -> None:
         stored = await store.namespaces()
@@ -177,7 +178,7 @@ def build_agent(
             c.GetSubscribers: lists.subscribers,
             c.GetItems: lists.items,
             c.GetCredential: Credentials(store, hosting, access, parts, locks, audit, clock, limits).get,
-            c.Subscribe: Subscribing(store, hosting, access, own_flows, provided, joining).subscribe,
+            c.Subscribe: Subscribing(hosting, access, own_flows, provided, joining).subscribe,
             c.Unsubscribe: Unsubscribing(finding, provided, endings, local_processors, between).unsubscribe,
             c.ChangeSubscriber: Subscribers(store, access, finding, provided).change,
             c.ChangeSubscription: pausing.change,

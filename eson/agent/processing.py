@@ -140,9 +140,9 @@ class Processing:
 
     async def _may_write(self, caller: Caller, name: str) -> None:
         """As for the local flow of SUBSCRIBE."""
-        if await self._store.flow(name) is not None:
+        if await self._access.is_shown(caller, name):
             await self._access.flow(caller, name, "write")
-        else:
+        else:  # a hidden one as well: what is said must not tell the two apart
             require_create(caller, self._hosting.namespace_of(name))
             await self._flows.check_new(caller, name)
 

@@ -12,20 +12,17 @@ from eson.fnap.core.commands import Subscribe
 from eson.fnap.core.replies import Outcome, Pending, Subscribed
 from eson.model.principals import ANONYMOUS, Caller
 from eson.model.subscriptions import State
-from eson.store.port import Store
 
 
 class Subscribing:
     def __init__(
         self,
-        store: Store,
         hosting: Hosting,
         access: Access,
         flows: Flows,
         copies: Copies,
         joining: Joining,
     ) -> None:
-        self._store = store
         self._hosting = hosting
         self._access = access
         self._flows = flows
@@ -74,9 +71,9 @@ class Subscribing:
         if not local:
             raise NotHosted(typed)
         namespace = self._hosting.namespace_of(local)
-        if await self._store.flow(local) is not None:
+        if await self._access.is_shown(caller, local):
             await self._access.flow(caller, local, "write")
-        else:
+        else:  # a hidden one as well: what is said must not tell the two apart
             require_create(caller, namespace)
             await self._flows.check_new(caller, local)
         return local
