@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -81,11 +81,13 @@ class Copies:
         self._teller = teller
         self._readers = readers
         self._streams = streams
-        self._under_way: Counter[str] = Counter()
+        self._under_way: Counter[str | Principal] = Counter()
         self._locks = locks
         self._audit = audit
         self._clock = clock
         self._limits = limits
+        self.left: Callable[[], None] = lambda: None
+        """Told when something is left to the reconciler."""
 
     # SUBSCRIBE
 
@@ -113,14 +115,14 @@ class Copies:
                 raise Busy(f"Another operation on {flow.name} is under way")
             await self._check_limits(principal, approved)
             record = self._record(flow, principal, position or Now(), token, local)
-            self._under_way[principal.participant] += 1
+            self._under_way[_payer(principal)] += 1
             try:
                 with self._locks.hold(record.copy):
                     if approved:
                         return await self._make(record, flow, position or Now())
                     return await self._reserve(record)
             finally:
-                self._under_way[principal.participant] -= 1
+                self._under_way[_payer(principal)] -= 1
 
     async def _existing(self, flow: Flow, principal: Principal, token: str) -> Subscription | None:
         if principal == ANONYMOUS:
@@ -136,11 +138,16 @@ class Copies:
         return found
 
     async def _check_limits(self, principal: Principal, approved: bool) -> None:
+        """Another participant's users share one count; a user of ours has one of his own; strangers share their copies."""
+        under_way = self._under_way[_payer(principal)]
         if principal.participant:
             number = await self._store.count_subscriptions(principal.participant)
-            number = max(number, self._under_way[principal.participant])
-            if number >= self._limits.subscriptions_per_participant:
+            if max(number, under_way) >= self._limits.subscriptions_per_participant:
                 raise LimitReached("subscriptions per participant")
+        elif principal != ANONYMOUS:
+            number = await self._store.count_subscriptions("", principal)
+            if max(number, under_way) >= self._limits.flows_per_account:
+                raise LimitReached("subscriptions per account")
         if not approved and await self._store.count_pending() >= self._limits.pending:
             raise LimitReached("pending subscriptions")
 
@@ -318,7 +325,8 @@ class Copies:
                     await quietly(self._store.apply(DropIntention(copy)))
                     raise
                 # the intention is synced and the rights are gone: nothing can bring it back
-                await quietly(self._remove(intention, record))
+                if not await quietly(self._remove(intention, record)):
+                    self.left()
         ended = replace(record, state=State.ENDED, reason=reason.value)
         self._teller.tell(ended)
         return ended
@@ -385,6 +393,11 @@ class Copies:
 def behind(copy: Flow, flow: Flow) -> bool:
     """Whether a copy lacks what its flow has got since."""
     return copy.partitions < flow.partitions or copy.visibility is not flow.visibility
+
+
+def _payer(principal: Principal) -> str | Principal:
+    """On whose account a subscription goes."""
+    return principal.participant or principal
 
 
 def _label(record: Subscription) -> str:

@@ -151,8 +151,8 @@ class MemoryStore:
         every = self._tables.subscriptions.values()
         return [one for one in every if one.state is State.ENDED and one.since < when][:1000]
 
-    async def count_subscriptions(self, participant: str) -> int:
-        found = await self.subscriptions(Side.PROVIDER, limit=10**9)
+    async def count_subscriptions(self, participant: str, principal: Principal | None = None) -> int:
+        found = await self.subscriptions(Side.PROVIDER, principal=principal, limit=10**9)
         return sum(1 for one in found if one.principal.participant == participant)
 
     async def count_pending(self) -> int:

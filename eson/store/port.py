@@ -192,8 +192,8 @@ class Store(Protocol):
     async def ended_before(self, when: datetime) -> Sequence[Subscription]:
         """At most 1,000 that ended before `when`."""
 
-    async def count_subscriptions(self, participant: str) -> int:
-        """Provider's live subscriptions of one participant's principals; "" for the own users'."""
+    async def count_subscriptions(self, participant: str, principal: Principal | None = None) -> int:
+        """Provider's live subscriptions of one participant's principals, or of one of them; "" for the own users'."""
 
     async def count_pending(self) -> int:
         """Subscriptions that wait for approval, provider's side."""

@@ -220,8 +220,8 @@ class SqliteStore:
         found = await self._ask(lambda c: statements.ended_before(c, rows.time_text(when)))
         return [rows.subscription_of(row) for row in found]
 
-    async def count_subscriptions(self, participant: str) -> int:
-        return await self._ask(lambda c: statements.count_subscriptions(c, participant))
+    async def count_subscriptions(self, participant: str, principal: Principal | None = None) -> int:
+        return await self._ask(lambda c: statements.count_subscriptions(c, participant, principal))
 
     async def count_pending(self) -> int:
         return await self._ask(statements.count_pending)

@@ -178,13 +178,15 @@ def ended_before(connection: Connection, when: str) -> list[rows.Found]:
     return list(connection.execute(statement).mappings())
 
 
-def count_subscriptions(connection: Connection, participant: str) -> int:
+def count_subscriptions(connection: Connection, participant: str, principal: Principal | None) -> int:
     table = schema.subscriptions
     statement = select(func.count()).where(
         table.c.participant == participant,
         table.c.side == Side.PROVIDER.value,
         table.c.state != State.ENDED.value,
     )
+    if principal is not None:
+        statement = statement.where(table.c.principal == str(principal))
     return connection.execute(statement).scalar_one()
 
 

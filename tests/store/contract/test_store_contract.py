@@ -244,6 +244,9 @@ def test_finds_subscriptions_by_every_condition(store: port.Store) -> None:
     assert run(store.ended_before(NOW - timedelta(days=40))) == []
     assert run(store.count_subscriptions("emiliano.ar")) == 2
     assert run(store.count_subscriptions("")) == 1
+    assert run(store.count_subscriptions("", user("ana"))) == 1
+    assert run(store.count_subscriptions("", TEST)) == 0
+    assert run(store.count_subscriptions("emiliano.ar", EMILIANO)) == 2
     assert run(store.count_pending()) == 1
 
 
