@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test kill-test check bench docs clean
+.PHONY: demo test kill-test fuzz check bench docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/eson demo
@@ -36,6 +36,11 @@ kill-test: $(VENV)/.installed-test
 		$(BIN)/python -m pytest -s tests/integration/test_subscribe_kills.py $(PYTEST_ARGS)
 	@ESON_EMBEDDED_KILLS=$${ESON_EMBEDDED_KILLS:-100} \
 		$(BIN)/python -m pytest tests/integration/test_embedded_kills.py $(PYTEST_ARGS)
+
+# every parser of strangers' octets, guided by coverage: a minute for each of nine (ESON_FUZZ_SECONDS, TARGETS)
+fuzz: $(VENV)/.installed-test
+	@$(BIN)/python -m pip install -q -e '.[fuzz]'
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run $(TARGETS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +100,12 @@ def test_planned_again_from_a_sequence_voids_what_was_planned_there() -> None:
     assert state.entries == [Entry(0, 9, 110, 1), Entry(10, 14, 115, 4)]
     state.plan(Entry(0, 4, 105, 5))
     assert state.entries == [Entry(0, 4, 105, 5)]
+
+
+def test_what_is_not_ascii_is_refused_though_its_mark_is_right() -> None:
+    record = "P 0 é".encode()
+    with pytest.raises(JournalError):
+        parse(opening("p-abcdefg") + b"%s %08x\n" % (record, zlib.crc32(record)))
 
 
 lanes = st.builds(

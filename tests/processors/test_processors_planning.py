@@ -47,6 +47,11 @@ def batch(base: int, count: int, codec: int = 0, size: int = 20, **fields: int) 
     return bytes(made)
 
 
+def moved(octets: bytes, base: int) -> bytes:
+    """The batch at another offset, which its CRC does not cover."""
+    return base.to_bytes(8, "big", signed=True) + octets[8:]
+
+
 def plan(running: RunningLane, octets: bytes, aborted: list[tuple[int, int]] = NO_ABORTS) -> list[Planned]:
     return Planner([running], "time").plan(memoryview(bytearray(octets)), aborted)
 
@@ -216,3 +221,18 @@ def test_one_flipped_bit_never_passes(data: st.DataObject) -> None:
     with pytest.raises((Failing, MalformedMessage)):
         planned = plan(lane(), bytes(octets))
         assert planned, "it was left out"
+
+
+@pytest.mark.parametrize("base", [-1, -(1 << 63), 1 << 62, (1 << 63) - 1])
+def test_offsets_that_no_log_has_are_refused(base: int) -> None:
+    """Else the journal would hold a position that no request can carry, for ever."""
+    running = lane()
+    with pytest.raises(Failing):
+        plan(running, moved(batch(0, 2), base))
+    assert running.offset == 0
+
+
+@pytest.mark.parametrize("base", [(1 << 63) - 1, -(1 << 63)])
+def test_times_that_cannot_be_written_again_are_refused_by_name(base: int) -> None:
+    with pytest.raises(MalformedMessage):
+        plan(lane(), batch(0, 2, base_timestamp=base, last_offset_delta=5))

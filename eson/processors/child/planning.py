@@ -15,7 +15,7 @@ from eson.brokers.kafka.wire.batches import (
 )
 from eson.processors.child.lanes import Planned, RunningLane
 from eson.processors.child.trouble import Failing, Trouble
-from eson.processors.core.batches import Verdict, judge
+from eson.processors.core.batches import LAST_OFFSET, Verdict, judge
 from eson.processors.core.journal import Entry
 from eson.processors.core.sequences import advance
 from eson.processors.core.transactions import AbortedFilter
@@ -115,6 +115,8 @@ class Planner:
 
         records = records_of(batch, header, lane.offset)
         end = header.last_offset + 1 if header is not None else records[-1].offset + 1 if records else 0
+        if end > LAST_OFFSET:
+            raise Failing(f"{self._flow}: a batch {Verdict.REFUSE_OFFSET.value}")
         crc = header.crc if header is not None else 0
         codec = header.codec if header is not None else 0
         parts = list(chunks(records, lane.max_bytes))

@@ -11,6 +11,8 @@ from eson.brokers.kafka.wire.batches import LOG_APPEND_TIME, BatchHeader
 from eson.processors.core.transactions import AbortedFilter, marker_kind
 
 LAST_CODEC = 4
+LAST_OFFSET = (1 << 62) - 1
+"""No log comes that far; positions behind it would not fit into a request."""
 MAX_RECORDS = 1 << 24
 SMALLEST_RECORD = 7
 """Octets: length, attributes, deltas of timestamp and offset, key, value, headers, one each."""
@@ -32,6 +34,7 @@ class Verdict(enum.Enum):
     RECODE_TOO_LARGE = "is larger than the destination takes"
     REFUSE_COUNT = "counts records that it cannot hold"
     REFUSE_CODEC = "is compressed by an unknown codec"
+    REFUSE_OFFSET = "has an offset that no log can have"
 
     @property
     def drops(self) -> bool:
@@ -50,7 +53,7 @@ def judge(
     header: BatchHeader, batch: memoryview, position: int, max_bytes: int, aborted: AbortedFilter
 ) -> Verdict:
     """What becomes of a batch of format 2 whose CRC holds; `max_bytes` is the destination's max.message.bytes."""
-    if header.passes_raw and header.base_offset >= position and header.size <= max_bytes:
+    if header.passes_raw and LAST_OFFSET >= header.base_offset >= position and header.size <= max_bytes:
         if header.codec > LAST_CODEC:
             return Verdict.REFUSE_CODEC
         if header.record_count > (MAX_RECORDS if header.codec else header.size // SMALLEST_RECORD):
@@ -64,6 +67,8 @@ def judge(
 def _judge_odd(
     header: BatchHeader, batch: memoryview, position: int, max_bytes: int, aborted: AbortedFilter
 ) -> Verdict:
+    if not 0 <= header.base_offset <= LAST_OFFSET:
+        return Verdict.REFUSE_OFFSET
     if header.control:
         aborted.marker(header.producer_id, header.last_offset, marker_kind(batch))
         return Verdict.DROP_CONTROL

@@ -198,7 +198,8 @@ def _records(octets: bytes) -> Iterable[tuple[str, int]]:
         if match is not None and whole:
             if torn:
                 raise JournalError(f"the journal is damaged before octet {at}, and goes on behind it")
-            yield match[1].decode("ascii"), end + 1
+            # what is not ASCII fits no record: it is refused where it is read
+            yield match[1].decode("ascii", "backslashreplace"), end + 1
         torn = torn or not whole
         at = end + 1 if end >= 0 else len(octets)
 

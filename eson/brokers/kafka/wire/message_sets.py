@@ -13,7 +13,7 @@ from eson.brokers.kafka.wire import compression
 from eson.brokers.kafka.wire.batches import CODEC_MASK, LOG_APPEND_TIME, split_entries
 from eson.brokers.kafka.wire.compression import DEFAULT_LIMITS, LZ4, Limits
 from eson.brokers.kafka.wire.malformed import MalformedMessage
-from eson.brokers.kafka.wire.records import BatchRecord
+from eson.brokers.kafka.wire.records import FIRST_TIMESTAMP, BatchRecord
 
 _HEAD = struct.Struct(">qiIbb")
 _TIMESTAMP = struct.Struct(">q")
@@ -36,6 +36,8 @@ def decode_entry(entry: memoryview, limits: Limits = DEFAULT_LIMITS) -> list[Bat
         record, inner_attributes, inner_magic = _message(part)
         if inner_attributes & CODEC_MASK or inner_magic != magic:
             raise MalformedMessage("a message set inside a message set inside a message set")
+        if inner and record.offset <= inner[-1].offset:
+            raise MalformedMessage(f"offset {record.offset} out of order")
         inner.append(record)
     if not inner:
         raise MalformedMessage("an empty message set")
@@ -63,6 +65,8 @@ def _message(entry: memoryview) -> tuple[BatchRecord, int, int]:
         if magic == 1:
             (timestamp,) = _TIMESTAMP.unpack_from(entry, pos)
             pos += _TIMESTAMP.size
+            if not FIRST_TIMESTAMP <= timestamp <= -FIRST_TIMESTAMP:
+                raise MalformedMessage(f"timestamp {timestamp}")
         key, pos = _octets(entry, pos)
         value, pos = _octets(entry, pos)
     except struct.error as error:

@@ -16,6 +16,8 @@ from eson.brokers.kafka.wire.compression import DEFAULT_LIMITS, Limits
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 
 MAX_VARINT_SHIFT = 63
+FIRST_TIMESTAMP = -(1 << 62)
+"""Of any two between it and its opposite the difference still fits into 64 bits."""
 _SMALLEST_RECORD = 7
 """Length, attributes, two deltas, two lengths, count of headers: an octet each at least."""
 
@@ -91,6 +93,8 @@ def _decode(data: bytes, start: int, header: BatchHeader) -> tuple[BatchRecord, 
         timestamp = header.max_timestamp
     else:
         timestamp = header.base_timestamp + timestamp_delta
+        if not FIRST_TIMESTAMP <= timestamp <= -FIRST_TIMESTAMP:
+            raise ValueError("its timestamp")
     return BatchRecord(header.base_offset + offset_delta, timestamp, key, value, tuple(headers)), end
 
 
