@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from twisted.logger import Logger
@@ -74,6 +75,8 @@ class Incoming:
         self._locks = locks
         self._audit = audit
         self._clock = clock
+        self.left: Callable[[], None] = lambda: None
+        """Told when something is left to the reconciler."""
 
     # To a running processor
 
@@ -252,7 +255,8 @@ class Incoming:
         follows: Change = self._calls.plan(record) if call else DropCredential(Side.SUBSCRIBER, record.id)
         note = self._audit.note(actor, f"end subscription: {reason.value}", record.copy or record.local)
         await self._store.apply(PutSubscription(ended), PutIntention(intention), follows, note)
-        await quietly(self._finish(intention, ended))
+        if not await quietly(self._finish(intention, ended)):
+            self.left()
         return ended
 
     async def finish_end(self, intention: Intention) -> None:

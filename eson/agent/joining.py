@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -74,6 +75,8 @@ class Joining:
         self._clock = clock
         self._limits = limits
         self._secret = secret
+        self.left: Callable[[], None] = lambda: None
+        """Told when something is left to the reconciler."""
 
     async def subscribe(self, request: Request) -> Outcome:
         """Raises `Busy`, `Conflict`, `AgentUnreachable`, `RemoteRefused`; at the deadline the work goes on without us."""
@@ -190,6 +193,7 @@ class Joining:
             done = await self._incoming.advance(known, session)
         except TryLater as error:
             _log.warn("{copy}: left to the reconciler: {reason}", copy=copy, reason=error.text)
+            self.left()
             return Pending(copy)
         except Refused as error:
             await quietly(self._incoming.cannot(known, error, asked=True))

@@ -398,6 +398,18 @@ def test_a_client_that_goes_away_does_not_stop_what_it_asked_for() -> None:
     assert states == [State.ACTIVE]
 
 
+def test_last_steps_that_fail_are_tried_again_within_seconds() -> None:
+    """The broker was away for a moment: nobody waits for the pass of the next minute."""
+    world = World()
+    world.flow(f"{F} visibility=public")
+    world.settle(61)
+    world.emiliano.broker.down = True
+    assert world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").startswith("202 Pending ")
+    world.emiliano.broker.down = False
+    world.settle(3)
+    assert [one.state for one in run(world.emiliano.store.subscriptions(local=G))] == [State.ACTIVE]
+
+
 def test_a_processor_that_is_not_ready_is_pending_until_it_runs() -> None:
     world = World()
     world.flow(f"{F} visibility=public")
