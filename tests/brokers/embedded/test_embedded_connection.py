@@ -11,6 +11,7 @@ from brokers.embedded.in_memory import Client, MemoryBroker
 from brokers.kafka.wire_samples import samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from eson.brokers.embedded.server.apis import APIS
 from eson.brokers.embedded.server.connection import Caps
@@ -405,3 +406,85 @@ def test_a_user_that_loses_a_right_loses_its_connections_parked_fetch_included(g
     admin.ask(produce(batch()), 9)
     assert reader.transport.value() == b""
     assert not other.closed
+
+
+# much at once
+
+
+def test_a_thousand_topics_are_described_to_who_asks_for_all(broker: MemoryBroker) -> None:
+    """A few at a time: others have their turn meanwhile."""
+    client, other = broker.client(), broker.client()
+    for start in range(0, 1200, 100):
+        topics = [
+            apis.CreateTopicsRequest.CreatableTopic(
+                name=f"t{number}",
+                num_partitions=1 + number % 3,
+                replication_factor=1,
+                assignments=[],
+                configs=[],
+            )
+            for number in range(start, start + 100)
+        ]
+        client.ask(apis.CreateTopicsRequest(topics=topics, timeout_ms=1000, validate_only=False), 7)
+    number = client.send(apis.MetadataRequest(topics=None), 12)
+    other.send(apis.MetadataRequest(topics=[]), 12)
+    assert client.receive() == []
+    assert len(other.receive()) == 1
+    for _ in range(5):
+        broker.reactor.advance(0)
+    answer = dict(client.receive())[number]
+    assert {t.name: len(t.partitions) for t in answer.topics} == {TOPIC: 1} | {
+        f"t{n}": 1 + n % 3 for n in range(1200)
+    }
+    for version in range(14):
+        few = client.ask(
+            apis.MetadataRequest(
+                topics=[apis.MetadataRequest.MetadataRequestTopic(name="t1", topic_id=None)]
+            ),
+            version,
+        )
+        (described,) = few.topics
+        assert (described.name, described.error_code, [p.partition_index for p in described.partitions]) == (
+            "t1",
+            0,
+            [0, 1],
+        )
+
+
+def test_a_large_request_holds_up_what_follows_on_its_connection(broker: MemoryBroker) -> None:
+    client = broker.client()
+    waiting: list[Any] = []
+
+    def later(function: Any, *arguments: Any) -> Deferred[Any]:
+        waiting.append((function, arguments, Deferred()))
+        done: Deferred[Any] = waiting[-1][2]
+        return done
+
+    broker.broker.in_thread = later
+    topics = [apis.MetadataRequest.MetadataRequestTopic(name=f"{n:0200d}", topic_id=None) for n in range(400)]
+    large = client.send(apis.MetadataRequest(topics=topics), 12)
+    small = client.send(apis.MetadataRequest(topics=[]), 12)
+    assert client.receive() == []
+    ((function, arguments, done),) = waiting
+    done.callback(function(*arguments))
+    assert [number for number, _ in client.receive()] == [large, small]
+
+
+def test_a_large_request_that_is_none_ends_the_connection(broker: MemoryBroker) -> None:
+    client = broker.client()
+    frame = encode_request(apis.MetadataRequest(topics=None), 12, 1, "t")[4:14] + b"\xff" * 100_000
+    client.octets(struct.pack(">i", len(frame)) + frame)
+    assert client.closed
+
+
+def test_a_produce_for_too_many_partitions_ends_the_connection(broker: MemoryBroker) -> None:
+    client = broker.client()
+    data = apis.ProduceRequest.TopicProduceData
+    parts = [data.PartitionProduceData(index=0, records=b"") for _ in range(10_001)]
+    client.send(
+        apis.ProduceRequest(
+            transactional_id=None, acks=-1, timeout_ms=1, topic_data=[data(name=TOPIC, partition_data=parts)]
+        ),
+        9,
+    )
+    assert client.closed

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.internet.defer import Deferred, execute
+
 from eson.brokers.embedded.log.partition import Partition
 from eson.brokers.embedded.log.partitions import Partitions
 from eson.brokers.embedded.server.catalogue import Catalogue, Topic
@@ -44,6 +46,14 @@ class Broker:
     admin: tuple[str, Verifier] | None = None
     retention_ms: int = 7 * 86_400_000
     close_principal: Callable[[str], None] = field(default=lambda principal: None)
+    in_thread: Callable[..., Deferred[Any]] = execute
+    """Calls a function where it disturbs nobody.  (Here at once: a running broker sets a pool of threads.)"""
+
+    def pause(self) -> Deferred[None]:
+        """Lets others have their turn."""
+        turn: Deferred[None] = Deferred()
+        self.reactor.callLater(0, turn.callback, None)
+        return turn
 
     def may(self, client: Client, operation: int, topic: str) -> bool:
         """Whether the client may do this to the topic."""

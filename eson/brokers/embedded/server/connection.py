@@ -32,6 +32,8 @@ from eson.brokers.kafka.wire.messages import (
     encode_response_parts,
 )
 
+LARGE, LARGE_PRODUCE = 64 << 10, 2 << 20
+"""Frames above are decoded in a thread: so many octets can hold so many things that others would notice."""
 RECEIVE = 256 << 10
 CHUNK = 128 << 10
 """As much as Twisted hands to the kernel at once."""
@@ -92,7 +94,9 @@ class Connection(Protocol):
         self._octets = 0
         self._output: deque[Buffer | FileRange] = deque()
         self._queued = 0
-        self._paused = self._reading_paused = self._working = self._ended = self._ending = False
+        self._paused = self._reading_paused = self._working = self._ended = self._ending = self._decoding = (
+            False
+        )
         self._waiting: set[Deferred[Any]] = set()
         self._timeout: Any = None
 
@@ -187,7 +191,7 @@ class Connection(Protocol):
             self._frames = None
 
     def _has_room(self) -> bool:
-        if self._ending:
+        if self._ending or self._decoding:
             return False
         if not self.logged_in:
             return not self._slots and not self._output
@@ -226,10 +230,28 @@ class Connection(Protocol):
         if header.api_key != PRODUCE and len(frame) > self._caps.others:
             raise MalformedMessage(f"a frame of {len(frame)} octets for API {header.api_key}")
         self.client.client_id = header.client_id
-        self._perform(api, decode_request(frame, trailing=True), len(frame))
+        slot = self._new_slot(len(frame))
+        if len(frame) <= (LARGE_PRODUCE if header.api_key == PRODUCE else LARGE):
+            self._perform(api, decode_request(frame, trailing=True), slot)
+            return
+        # many small things, perhaps: what follows waits until a thread has taken them apart
+        self._decoding = True
+        decoded = self.broker.in_thread(decode_request, frame, True)
+        decoded.addCallback(self._decoded, api, slot).addErrback(self._undecoded)
 
-    def _perform(self, api: Api, request: Request, octets: int) -> None:
-        slot = self._new_slot(octets)
+    def _decoded(self, request: Request, api: Api, slot: _Slot) -> None:
+        self._decoding = False
+        if not self._ended:
+            self._perform(api, request, slot)
+            if not self._working:
+                self._work()
+
+    def _undecoded(self, failure: Failure) -> None:
+        if failure.check(MalformedMessage) is None:
+            self.log.failure("a request", failure=failure)
+        self.abort(failure.getErrorMessage())
+
+    def _perform(self, api: Api, request: Request, slot: _Slot) -> None:
         if self._login is not None and request.api_key != API_VERSIONS:
             answer = self._login.answer(self, request)
         elif request.api_key == API_VERSIONS:
@@ -286,9 +308,12 @@ class Connection(Protocol):
     # Out
 
     def _answer(self, slot: _Slot, response: Any, version: int, correlation_id: int) -> None:
-        slot.parts = (
-            [] if response is None else list(encode_response_parts(response, version, correlation_id))
-        )
+        if response is None:
+            slot.parts = []
+        elif isinstance(response, list):
+            slot.parts = response  # large ones come encoded
+        else:
+            slot.parts = list(encode_response_parts(response, version, correlation_id))
         self._flush_slots()
 
     def _flush_slots(self) -> None:

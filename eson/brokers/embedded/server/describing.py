@@ -2,92 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
+from twisted.internet.defer import Deferred
+
+from eson.brokers.embedded.log.files import Buffer
 from eson.brokers.embedded.server.catalogue import Topic
 from eson.brokers.embedded.server.client import NODE_ID, Broker, Client
 from eson.brokers.embedded.server.rights import CLUSTER, CLUSTER_NAME, DESCRIBE, GROUP, OPERATIONS, TOPIC
 from eson.brokers.embedded.server.topics import is_legal
 from eson.brokers.kafka.wire.apis import DescribeClusterResponse, FindCoordinatorResponse, MetadataResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
-from eson.brokers.kafka.wire.messages import Request
+from eson.brokers.kafka.wire.messages import Request, encode_response_parts
 
 GROUP_KEY = 0
+AT_ONCE = 500
+"""Topics that are described before others have their turn."""
 _BROKERS = 1
-_Topic = MetadataResponse.MetadataResponseTopic
 
 
 def metadata(broker: Broker, client: Client, request: Request) -> Any:
     """Topics that are named, or all that the client may describe.  No topic is created by asking for it."""
-    body, version = request.body, request.version
+    asked = request.body.topics
+    everything = asked is None or (request.version == 0 and not asked)
+    count = len(broker.catalogue.topics) if everything else len(asked)
+    if count > AT_ONCE:
+        return Deferred.fromCoroutine(_gently(broker, client, request, everything))
+    topics = list(_topics(broker, client, request, everything))
+    return _metadata(broker, client, request, topics)
+
+
+async def _gently(broker: Broker, client: Client, request: Request, everything: bool) -> list[Buffer]:
+    """So many topics that others would notice: a few at a time, and encoded in a thread."""
+    topics = []
+    for number, topic in enumerate(_topics(broker, client, request, everything)):
+        topics.append(topic)
+        if number % AT_ONCE == AT_ONCE - 1:
+            await broker.pause()
+    response = _metadata(broker, client, request, topics)
+    encoded: list[Buffer] = await broker.in_thread(
+        encode_response_parts, response, request.version, request.correlation_id
+    )
+    return encoded
+
+
+def _metadata(broker: Broker, client: Client, request: Request, topics: list[tuple[Any, ...]]) -> Any:
     host, port = client.told
     response = MetadataResponse(
-        version=version,
+        version=request.version,
         brokers=[MetadataResponse.MetadataResponseBroker(node_id=NODE_ID, host=host, port=port, rack=None)],
         cluster_id=broker.catalogue.cluster_id,
         controller_id=NODE_ID,
-        topics=[],
+        topics=topics,
         error_code=0,
     )
-    operations = bool(body.include_topic_authorized_operations)
-    if body.topics is None or (version == 0 and not body.topics):
-        topics: Iterable[Topic] = list(broker.catalogue.topics.values())
-        response.topics = [
-            _described(broker, client, topic, operations)
-            for topic in topics
-            if broker.may(client, DESCRIBE, topic.name)
-        ]
-    else:
-        response.topics = [_asked(broker, client, asked, operations) for asked in body.topics]
-    if body.include_cluster_authorized_operations:
+    if request.body.include_cluster_authorized_operations:
         response.authorized_operations = allowed_operations(broker, client, CLUSTER, CLUSTER_NAME)
     return response
 
 
-def _asked(broker: Broker, client: Client, asked: Any, operations: bool) -> Any:
-    if asked.topic_id is not None:
-        topic = broker.catalogue.by_id.get(asked.topic_id)
+def _topics(broker: Broker, client: Client, request: Request, everything: bool) -> Iterator[tuple[Any, ...]]:
+    """What is said of each topic, in the order of the fields of `MetadataResponseTopic`."""
+    shape = _Shape(broker, client, request)
+    if everything:
+        for topic in list(broker.catalogue.topics.values()):
+            if broker.may(client, DESCRIBE, topic.name):
+                yield shape.topic(topic)
+        return
+    for asked in request.body.topics:
+        yield _asked(broker, client, asked, shape)
+
+
+def _asked(broker: Broker, client: Client, asked: Any, shape: _Shape) -> tuple[Any, ...]:
+    if request_id := shape.id_of(asked):
+        topic = broker.catalogue.by_id.get(request_id)
         if topic is None or not broker.may(client, DESCRIBE, topic.name):
             # whether it exists is nobody's business who may not describe it
-            return _refused(ErrorCode.UNKNOWN_TOPIC_ID, None, asked.topic_id)
-        return _described(broker, client, topic, operations)
+            return shape.refused(ErrorCode.UNKNOWN_TOPIC_ID, None, request_id)
+        return shape.topic(topic)
     name = asked.name or ""
     if not broker.may(client, DESCRIBE, name):
-        return _refused(ErrorCode.TOPIC_AUTHORIZATION_FAILED, name, None)
+        return shape.refused(ErrorCode.TOPIC_AUTHORIZATION_FAILED, name)
     topic = broker.catalogue.topics.get(name)
     if topic is None:
         code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if is_legal(name) else ErrorCode.INVALID_TOPIC_EXCEPTION
-        return _refused(code, name, None)
-    return _described(broker, client, topic, operations)
+        return shape.refused(code, name)
+    return shape.topic(topic)
 
 
-def _refused(code: ErrorCode, name: str | None, topic_id: Any) -> Any:
-    return _Topic(error_code=code, name=name, topic_id=topic_id, is_internal=False, partitions=[])
+class _Shape:
+    """Topics as tuples, as the encoder takes them: a hundred thousand of them must not be objects."""
 
+    def __init__(self, broker: Broker, client: Client, request: Request) -> None:
+        self._broker, self._client, self._version = broker, client, request.version
+        self._operations = bool(request.body.include_topic_authorized_operations)
+        self._partitions: dict[int, list[tuple[Any, ...]]] = {}
 
-def _described(broker: Broker, client: Client, topic: Topic, operations: bool) -> Any:
-    described = _Topic(
-        error_code=0,
-        name=topic.name,
-        topic_id=topic.id,
-        is_internal=False,
-        partitions=[
-            _Topic.MetadataResponsePartition(
-                error_code=0,
-                partition_index=index,
-                leader_id=NODE_ID,
-                leader_epoch=0,
-                replica_nodes=[NODE_ID],
-                isr_nodes=[NODE_ID],
-                offline_replicas=[],
-            )
-            for index in range(topic.partitions)
-        ],
-    )
-    if operations:
-        described.authorized_operations = allowed_operations(broker, client, TOPIC, topic.name)
-    return described
+    def id_of(self, asked: Any) -> UUID | None:
+        found: UUID | None = asked.topic_id if self._version >= 10 else None
+        return found
+
+    def refused(self, code: ErrorCode, name: str | None, topic_id: UUID | None = None) -> tuple[Any, ...]:
+        return self._entry(code, name, topic_id, [], None)
+
+    def topic(self, topic: Topic) -> tuple[Any, ...]:
+        operations = (
+            allowed_operations(self._broker, self._client, TOPIC, topic.name) if self._operations else None
+        )
+        partitions = self._partitions.get(topic.partitions)
+        if partitions is None:
+            partitions = [self._partition(index) for index in range(topic.partitions)]
+            self._partitions[topic.partitions] = partitions
+        return self._entry(ErrorCode.NONE, topic.name, topic.id, partitions, operations)
+
+    def _entry(
+        self,
+        code: ErrorCode,
+        name: str | None,
+        topic_id: UUID | None,
+        partitions: list[tuple[Any, ...]],
+        operations: set[int] | None,
+    ) -> tuple[Any, ...]:
+        version = self._version
+        identity = (name, topic_id) if version >= 10 else (name,)
+        internal = (False,) if version >= 1 else ()
+        allowed = (operations,) if version >= 8 else ()
+        return (int(code), *identity, *internal, partitions, *allowed)
+
+    def _partition(self, index: int) -> tuple[Any, ...]:
+        epoch = (0,) if self._version >= 7 else ()
+        offline: tuple[list[int], ...] = ([],) if self._version >= 5 else ()
+        return (0, index, NODE_ID, *epoch, [NODE_ID], [NODE_ID], *offline)
 
 
 def allowed_operations(broker: Broker, client: Client, resource_type: int, name: str) -> set[int]:

@@ -22,9 +22,11 @@ from eson.brokers.kafka.wire.apis import (
     ProduceResponse,
 )
 from eson.brokers.kafka.wire.errors import ErrorCode
+from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.brokers.kafka.wire.messages import Request
 
 BY_ID_FROM = 13
+MAX_ENTRIES = 10_000
 _ATTRIBUTES_LOW_AT, _TRANSACTIONAL = 22, 0x10
 _CODES: dict[type[Exception], ErrorCode] = {
     InvalidBatch: ErrorCode.INVALID_RECORD,
@@ -41,6 +43,8 @@ _Partition = _Topic.PartitionProduceResponse
 def produce(broker: Broker, client: Client, request: Request) -> Any:
     """Answers when every batch of the request is durable, whatever `acks` says; without answer for acks=0."""
     body, version = request.body, request.version
+    if sum(len(topic.partition_data or ()) for topic in body.topic_data or ()) > MAX_ENTRIES:
+        raise MalformedMessage(f"a Produce for more than {MAX_ENTRIES} partitions")
     response = ProduceResponse(version=version, responses=[])
     waiting: list[Deferred[Any]] = []
     refused = _refused_whole(body)

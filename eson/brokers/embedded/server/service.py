@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from eson.brokers.embedded.log.committing import Committer
@@ -135,6 +137,7 @@ class EmbeddedService:
         caps = Caps(produce=settings.produce_cap)
         self.connections = Connections(self.broker, caps, settings.login)
         self.broker.close_principal = self.connections.close_principal
+        self.broker.in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         self._ports: list[Any] = []
         self._tls: ServerTls | None = None
         self._retaining = LoopingCall(self._retain)
