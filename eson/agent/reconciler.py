@@ -82,6 +82,7 @@ class Reconciler:
         self._stopped = True
         self._pause = SOON
         self._wanted = False
+        self._comes_soon = False
         self._whole_due = True
         self._last_whole = clock.now()
         self._hourly: Delayed | None = None
@@ -111,7 +112,8 @@ class Reconciler:
             self._whole_due = True
         if self._running:
             self._wanted = True
-        elif self._timer is None or not self._timer.active() or self._pause > SOON:
+        elif not self._comes_soon:
+            self._comes_soon = True
             self._pause = SOON
             self._again(SOON)
 
@@ -127,7 +129,7 @@ class Reconciler:
         if self._running or self._stopped:
             return
         self._running = True
-        done = False
+        self._comes_soon = done = False
         try:
             done = await self.run(self._whole_due)
             if self._whole_due:
