@@ -19,9 +19,10 @@ class MemoryFile:
         self._owner = owner
         self.now = bytearray()
         self.synced = b""
-        self.syncs = 0
+        self.syncs = self.reads = 0
 
     def read_at(self, position: int, size: int) -> bytes:
+        self.reads += 1
         return bytes(self.now[position : position + size])
 
     def write_at(self, position: int, buffers: Sequence[Buffer]) -> int:

@@ -298,6 +298,48 @@ def test_a_failed_sync_is_never_believed_the_second_time(disk: Disk) -> None:
     assert disk.all() == [(0, b"before"), (1, b"after")]
 
 
+def test_what_a_failed_sync_left_in_memory_is_not_taken_for_good_by_the_next_process(disk: Disk) -> None:
+    """It reads well, and is on no disk."""
+    disk.append(1, b"before")
+    disk.files.failing_syncs = 1
+    with pytest.raises(StorageFailed):
+        disk.append(1, b"refused")
+    disk.open()
+    assert disk.all() == [(0, b"before")]
+
+
+def test_what_a_killed_process_had_not_synced_is_synced_before_it_is_read(disk: Disk) -> None:
+    disk.append(1, b"before")
+    disk.partition.append(batch(1, b"written"))
+    disk.committer._queue[0].write()
+    disk.open()
+    assert disk.all() == [(0, b"before"), (1, b"written")]
+    disk.crash()
+    assert disk.all() == [(0, b"before"), (1, b"written")]
+
+
+def test_a_partition_that_cannot_be_written_is_not_closed_as_idle(disk: Disk) -> None:
+    disk.append()
+    assert disk.partition.idle
+    disk.files.space = 0
+    with pytest.raises(StorageFailed):
+        disk.append()
+    assert not disk.partition.idle
+
+
+def test_reading_on_from_the_end_needs_no_search(disk: Disk) -> None:
+    for number in range(100):
+        disk.append(1, b"%d" % number)
+    assert disk.partition.read(0, 1 << 20) is not None
+    assert disk.append(1, b"next") == 100
+    (path,) = (path for path in disk.files.files if path.endswith(".log"))
+    before = disk.files.files[path].reads
+    part = disk.partition.read(100, 1 << 20)
+    assert part is not None
+    assert part.file.read_at(part.position + 61, 4) == b"next"
+    assert disk.files.files[path].reads == before + 1
+
+
 def test_a_failed_sync_of_the_first_batch_leaves_an_empty_partition(disk: Disk) -> None:
     disk.files.failing_syncs = 3
     with pytest.raises(StorageFailed):

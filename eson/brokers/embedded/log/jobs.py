@@ -119,6 +119,27 @@ class Reopen(PartitionJob):
         return ()
 
 
+class Cut(PartitionJob):
+    """After a failure: cuts the file to what was synced, so that no later process takes the rest for good.
+
+    What a failed sync leaves in the kernel's memory reads well and is on no disk.
+    """
+
+    __slots__ = ("_segment", "_size")
+
+    def __init__(self, writer: Writer, done: Done, segment: Segment, size: int) -> None:
+        super().__init__(writer, done)
+        self._segment, self._size = segment, size
+
+    def write(self) -> Sequence[File]:
+        if self._segment.file is not None:
+            self._segment.file.truncate(self._size)
+        return ()
+
+    def failed(self, error: OSError) -> None:
+        """Closed it is already; `Reopen` cuts again."""
+
+
 class Checkpoint(PartitionJob):
     """Syncs the segment, then writes its checkpoint."""
 

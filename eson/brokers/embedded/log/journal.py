@@ -25,17 +25,21 @@ _REWRITE_FROM = 1 << 20
 
 
 class _Write:
-    """Appends entries, or writes the journal anew."""
+    """Appends entries, or (`history` given) writes the journal anew: the history, what is under way, and the entries."""
 
     def __init__(
-        self, journal: Journal, content: bytes, rewrite: bool, done: Callable[[OSError | None], None]
+        self,
+        journal: Journal,
+        content: bytes,
+        history: Iterable[Entry] | None,
+        done: Callable[[OSError | None], None],
     ) -> None:
-        self._journal, self._content, self._rewrite, self._done = journal, content, rewrite, done
+        self._journal, self._content, self._history, self._done = journal, content, history, done
 
     def write(self) -> Sequence[File]:
-        if self._rewrite:
-            return self._journal._write_anew(self._content)
-        return self._journal._write_behind(self._content)
+        if self._history is None:
+            return self._journal._write_behind(self._content)
+        return self._journal._write_anew(b"".join((*map(dump, self._history), self._content)))
 
     def failed(self, error: OSError) -> None:
         self._journal._broken = error
@@ -45,7 +49,10 @@ class _Write:
 
 
 class Journal:
-    """`entries` gives, at any time, entries that make what the owner knows: a journal's shortest form."""
+    """`entries` gives, at any time, entries that make what the owner knows then: a journal's shortest form.
+
+    They are read later, in the committer's thread.
+    """
 
     log = Logger()
 
@@ -83,17 +90,21 @@ class Journal:
     def append(self, *entries: Entry) -> Deferred[None]:
         """Fires when they are durable; fails with `StorageFailed`.  The owner applies them when it fires."""
         fired: Deferred[None] = Deferred()
-        content = own = b"".join(map(dump, entries))
-        rewrite = self._anew or self._size > max(_REWRITE_FROM, 3 * self._compact_size)
-        if rewrite:
-            content = b"".join((*map(dump, self._entries()), *self._unconfirmed, content))
-            self._anew, self._size, self._compact_size = False, 0, len(content)
+        content = b"".join(map(dump, entries))
+        history = None
+        if self._anew or self._size > max(_REWRITE_FROM, 3 * self._compact_size):
+            # taken now, put into words in the thread: it may be long
+            history = self._entries()
+            self._anew = False
         self._size += len(content)
-        self._unconfirmed.append(own)
+        before = b"".join(self._unconfirmed) if history is not None else b""
+        self._unconfirmed.append(content)
 
         def done(error: OSError | None) -> None:
-            self._unconfirmed.remove(own)
+            self._unconfirmed.remove(content)
             if error is None:
+                if history is not None:
+                    self._size = self._compact_size = self._end
                 fired.callback(None)
                 return
             if not self._anew:
@@ -101,7 +112,7 @@ class Journal:
             self._anew = True
             fired.errback(StorageFailed(str(error)))
 
-        self._committer.submit(_Write(self, content, rewrite, done))
+        self._committer.submit(_Write(self, before + content, history, done))
         return fired
 
     def _write_behind(self, content: bytes) -> Sequence[File]:

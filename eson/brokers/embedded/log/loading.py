@@ -113,7 +113,7 @@ def _trusted(files: Files, segment: Segment) -> bytes | None:
 def _read_on(files: Files, segment: Segment, producers: Producers, following: int | None, now: int) -> None:
     """Reads what the checkpoint does not cover; `following` is the base of the next segment."""
     segment.file = files.open(segment.path)
-    size = segment.file.size()
+    size, known = segment.file.size(), segment.size
     for header in recover(segment, size):
         if header.producer_id >= 0:
             producers.append(header, header.base_offset, now)
@@ -126,10 +126,14 @@ def _read_on(files: Files, segment: Segment, producers: Producers, following: in
             first=segment.next_offset,
             last=following - 1,
         )
-    elif size > segment.size:
-        _log.warn("{path}: {count} octets cut that were torn", path=segment.path, count=size - segment.size)
-        segment.file.truncate(segment.size)
-        segment.file.sync()
+    else:
+        if size > segment.size:
+            _log.warn(
+                "{path}: {count} octets cut that were torn", path=segment.path, count=size - segment.size
+            )
+            segment.file.truncate(segment.size)
+        if size > known:
+            segment.file.sync()  # what a process that was killed had written may be on no disk yet
 
 
 def _without_removed(files: Files, loaded: Loaded) -> list[Segment]:

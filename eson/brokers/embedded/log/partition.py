@@ -13,7 +13,17 @@ from twisted.logger import Logger
 from eson.brokers.embedded.log import checkpoint
 from eson.brokers.embedded.log.committing import Committer
 from eson.brokers.embedded.log.files import File, Files
-from eson.brokers.embedded.log.jobs import Append, Checkpoint, Remove, Reopen, Roll, SetStart, Writer
+from eson.brokers.embedded.log.jobs import (
+    Append,
+    Checkpoint,
+    Cut,
+    PartitionJob,
+    Remove,
+    Reopen,
+    Roll,
+    SetStart,
+    Writer,
+)
 from eson.brokers.embedded.log.loading import cool, dump_start, load, segment_path, warm
 from eson.brokers.embedded.log.producers import Producer
 from eson.brokers.embedded.log.segment import Segment, headers
@@ -24,7 +34,7 @@ LEADER_EPOCH = 0
 CHECKPOINT_EVERY = 16 << 20
 """Octets after which recovery is spared what lies before."""
 REOPEN_AFTER_MS = 1000
-_WARM = 8
+_WARM, _ENDS = 8, 32
 _LONGEST_SEGMENT_MS = 7 * 86_400_000
 _SHORTEST_SEGMENT_MS = 600_000
 
@@ -86,6 +96,7 @@ class Partition:
         self._undo: list[_Undo] = []
         self._waiting: list[tuple[int, Deferred[int], int]] = []
         self._warm: dict[Segment, None] = {}
+        self._ends: dict[int, tuple[Segment, int]] = {}
         self.watchers: set[Callable[[], None]] = set()
         """Called whenever `synced` has moved or the partition goes away."""
 
@@ -94,7 +105,7 @@ class Partition:
     @property
     def idle(self) -> bool:
         """Whether nothing is under way, so that the partition may be closed."""
-        return not self._pending and not self.watchers
+        return not self._pending and not self.watchers and self._failed_at is None
 
     @property
     def size(self) -> int:
@@ -140,7 +151,7 @@ class Partition:
             self.checkpoint()
         return fired
 
-    def _submit(self, job: Append | Roll | Reopen | Checkpoint | SetStart | Remove) -> None:
+    def _submit(self, job: PartitionJob) -> None:
         self._pending += 1
         self._committer.submit(job)
 
@@ -209,8 +220,12 @@ class Partition:
             active = self._segments[-1]
             active.size, active.next_offset = self._synced_position, max(self.synced, active.base)
             active.index.cut(active.size)
+            self._submit(Cut(self._writer, self._cut, active, active.size))
         for _, deferred, _ in waiting:
             deferred.errback(StorageFailed(f"{self._folder} cannot be written"))
+
+    def _cut(self, error: OSError | None) -> None:
+        self._pending -= 1
 
     def _make_writable(self) -> None:
         """After a failure: tries again, with a new file, once a second.  Raises `StorageFailed`."""
@@ -242,15 +257,24 @@ class Partition:
         if offset >= self.synced:
             return None
         first = max(bisect_right(self._segments, offset, key=_base) - 1, 0)
+        known, at = self._ends.get(offset, (None, 0))
         for segment in self._segments[first:]:
             end = self._readable(segment)
-            position = segment.find(offset, end) if end else None
+            position = at if segment is known and at < end else segment.find(offset, end) if end else None
             if position is not None:
                 size = self._whole_batches(segment, position, end, max_bytes, at_least_one)
+                if position + size == self._synced_position and segment is self._synced_segment:
+                    self._remember_end(segment, position + size)
                 return Slice(segment.opened(), position, size) if size else None
             if segment is self._synced_segment:
                 return None
         return None
+
+    def _remember_end(self, segment: Segment, position: int) -> None:
+        """Who has read to the end asks next for what comes there."""
+        self._ends[self.synced] = (segment, position)
+        if len(self._ends) > _ENDS:
+            del self._ends[next(iter(self._ends))]
 
     def _readable(self, segment: Segment) -> int:
         """How many octets of a segment are durable; opens it."""

@@ -88,14 +88,16 @@ class Partitions:
             if name not in topic_ids:
                 self._committer.submit(_RemoveFolder(self._files, f"{self._folder}/{name}"))
 
-    def stored(self) -> list[tuple[str, int]]:
+    def stored(self) -> Iterator[tuple[str, int]]:
         """Topic id and number of each partition that has a folder."""
-        return [
-            (topic_id, int(number))
-            for topic_id in self._files.names(self._folder)
-            for number in self._files.names(f"{self._folder}/{topic_id}")
-            if number.isdigit()
-        ]
+        for topic_id in self._files.names(self._folder):
+            for number in self._files.names(f"{self._folder}/{topic_id}"):
+                if number.isdigit():
+                    yield topic_id, int(number)
+
+    def in_use(self) -> list[tuple[str, int]]:
+        """Topic id and number of each partition that is open."""
+        return list(self._open)
 
     def retain(self, topic_id: str, partition: int) -> None:
         self.get(topic_id, partition).retain()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
@@ -54,26 +55,29 @@ class Catalogue:
         self._next_id = self._ids_end
 
     def entries(self) -> Iterator[Entry]:
-        """The shortest journal."""
-        yield {"cluster": self.cluster_id}
-        yield {"ids": self._ids_end}
-        for topic in self.topics.values():
-            yield _topic_entry(topic)
-        for acl in self.rights:
-            yield {"acl": list(acl)}
-        for name, verifier in self.users.items():
-            yield {"user": [name, str(verifier)]}
+        """The shortest journal.  What it says is of now, whenever it is read."""
+        return chain(
+            [{"cluster": self.cluster_id}, {"ids": self._ids_end}],
+            map(_topic_entry, list(self.topics.values())),
+            ({"acl": list(acl)} for acl in list(self.rights)),
+            ({"user": [name, str(verifier)]} for name, verifier in list(self.users.items())),
+        )
+
+    def has_id(self, topic_id: str) -> bool:
+        """Whether a topic has this id, in hex."""
+        try:
+            return uuid.UUID(topic_id) in self.by_id
+        except ValueError:
+            return False
 
     async def start(self) -> None:
         """Gives a new broker its cluster id."""
         if not self.cluster_id:
             await self._change({"cluster": uuid.uuid4().hex[:22]})
 
-    async def create_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> Topic:
-        """The caller holds the lock and knows that there is none.  Raises `StorageFailed`, like all changes."""
-        topic = Topic(name, uuid.uuid4(), partitions, dict(configs))
-        await self._change(_topic_entry(topic))
-        return topic
+    async def create_topics(self, *topics: Topic) -> None:
+        """The caller holds the lock and knows that there are none.  Raises `StorageFailed`, like all changes."""
+        await self._change(*map(_topic_entry, topics))
 
     async def change_topic(
         self, topic: Topic, partitions: int | None = None, configs: Mapping[str, str] | None = None

@@ -28,6 +28,7 @@ class Offsets:
     def __init__(self, files: Files, committer: Committer, path: str, now: Callable[[], int]) -> None:
         self._now = now
         self._groups: dict[str, dict[tuple[str, int], Position]] = {}
+        self._groups_of: dict[str, set[str]] = {}
         self._types: dict[str, str] = {}
         self._journal = Journal(files, committer, path, self._entries)
         for entry in self._journal.read():
@@ -58,11 +59,15 @@ class Offsets:
         entry: Entry = {"no-group": group_id}
         return self._journal.append(entry).addCallback(lambda _: self._apply(entry))
 
-    async def forget_topics(self, known: Callable[[str], bool]) -> None:
-        """Drops the positions in topics that there are no more.  Raises `StorageFailed`."""
-        names = {topic for positions in self._groups.values() for topic, _ in positions if not known(topic)}
-        if names:
-            entry: Entry = {"no-topics": sorted(names)}
+    def topics(self) -> list[str]:
+        """All in which a group has a position."""
+        return list(self._groups_of)
+
+    async def forget_topics(self, *names: str) -> None:
+        """Drops the positions in these topics.  Raises `StorageFailed`."""
+        held = sorted(name for name in names if name in self._groups_of)
+        if held:
+            entry: Entry = {"no-topics": held}
             await self._journal.append(entry)
             self._apply(entry)
 
@@ -76,25 +81,43 @@ class Offsets:
         ]
 
     def _entries(self) -> Iterator[Entry]:
-        for group_id, positions in self._groups.items():
-            yield _entry(group_id, self.type_of(group_id), positions)
+        known = [
+            (group_id, self.type_of(group_id), dict(positions))
+            for group_id, positions in self._groups.items()
+        ]
+        return (_entry(*group) for group in known)
 
     def _apply(self, entry: Entry) -> None:
         if "no-group" in entry:
-            self._groups.pop(entry["no-group"], None)
-            self._types.pop(entry["no-group"], None)
+            self._forget_group(entry["no-group"])
         elif "no-topics" in entry:
-            gone = set(entry["no-topics"])
-            for group_id in list(self._groups):
-                kept = {key: value for key, value in self._groups[group_id].items() if key[0] not in gone}
-                self._groups[group_id] = kept
-                if not kept:
-                    del self._groups[group_id]
+            for name in entry["no-topics"]:
+                self._forget_topic(name)
         else:
             positions = self._groups.setdefault(entry["group"], {})
             self._types.setdefault(entry["group"], entry["type"])
             for topic, partition, *fields in entry["at"]:
                 positions[topic, partition] = Position(*fields)
+                self._groups_of.setdefault(topic, set()).add(entry["group"])
+
+    def _forget_group(self, group_id: str) -> None:
+        self._types.pop(group_id, None)
+        for topic in {topic for topic, _ in self._groups.pop(group_id, {})}:
+            self._leave_topic(group_id, topic)
+
+    def _forget_topic(self, name: str) -> None:
+        for group_id in list(self._groups_of.get(name, ())):
+            kept = {key: at for key, at in self._groups[group_id].items() if key[0] != name}
+            self._groups[group_id] = kept
+            if not kept:
+                del self._groups[group_id]
+        self._groups_of.pop(name, None)
+
+    def _leave_topic(self, group_id: str, topic: str) -> None:
+        groups = self._groups_of.get(topic, set())
+        groups.discard(group_id)
+        if not groups:
+            self._groups_of.pop(topic, None)
 
 
 def _entry(group_id: str, protocol_type: str, positions: dict[tuple[str, int], Position]) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 from eson.brokers.embedded.log.validation import StorageFailed
@@ -36,12 +37,12 @@ def describe_credentials(broker: Broker, client: Client, request: Request) -> An
         ]
         return response
     asked = request.body.users
-    names = [user.name for user in asked] if asked else list(broker.catalogue.users)
-    for name in dict.fromkeys(names):
+    names = Counter([user.name for user in asked] if asked else list(broker.catalogue.users))
+    for name, times in names.items():
         result = _Described(user=name, error_code=0, error_message=None, credential_infos=[])
         response.results.append(result)
         verifier = broker.catalogue.users.get(name)
-        if names.count(name) > 1:
+        if times > 1:
             result.error_code = ErrorCode.DUPLICATE_RESOURCE
             result.error_message = (
                 f"Cannot describe SCRAM credentials for the same user twice in a single request: {name}"
@@ -63,7 +64,7 @@ async def alter_credentials(broker: Broker, client: Client, request: Request) ->
     """
     body = request.body
     deletions, upsertions = list(body.deletions or ()), list(body.upsertions or ())
-    names = [asked.name for asked in (*deletions, *upsertions)]
+    names = Counter(asked.name for asked in (*deletions, *upsertions))
     allowed = broker.may_cluster(client, ALTER)
     results: dict[str, Any] = {name: _Altered(user=name, error_code=0, error_message=None) for name in names}
     gone = []
@@ -96,12 +97,12 @@ def _verifier(asked: Any) -> Verifier:
     )
 
 
-def _fault(broker: Broker, asked: Any, names: list[str], allowed: bool) -> tuple[ErrorCode, str | None]:
+def _fault(broker: Broker, asked: Any, names: Counter[str], allowed: bool) -> tuple[ErrorCode, str | None]:
     if not allowed:
         return ErrorCode.CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed."
     if not asked.name:
         return ErrorCode.UNACCEPTABLE_CREDENTIAL, "Username must not be empty"
-    if names.count(asked.name) > 1:
+    if names[asked.name] > 1:
         return ErrorCode.DUPLICATE_RESOURCE, "A user credential cannot be altered twice in the same request"
     if asked.mechanism != SCRAM_SHA_256:
         return ErrorCode.UNSUPPORTED_SASL_MECHANISM, "This broker has SCRAM-SHA-256 only"

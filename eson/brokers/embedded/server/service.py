@@ -33,6 +33,8 @@ from eson.identity.tls import BadTlsFile, ServerTls
 from eson.identity.verifier import ISSUED_ITERATIONS, make_verifier
 
 RETAIN_SECONDS = 300.0
+ALL_EVERY = 12
+"""Rounds of retention after which partitions that nobody uses are looked at too."""
 MAX_CONNECTIONS = 10_000
 _BACKLOG = 1024
 
@@ -139,6 +141,7 @@ class EmbeddedService:
         self.broker.close_principal = self.connections.close_principal
         self.broker.in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         self._ports: list[Any] = []
+        self._rounds = 0
         self._tls: ServerTls | None = None
         self._retaining = LoopingCall(self._retain)
         self._retaining.clock = reactor
@@ -147,7 +150,7 @@ class EmbeddedService:
         """Listens, and says where.  Raises `OSError`, `CannotListenError`, `BadTlsFile`."""
         await self.broker.catalogue.start()
         known = self.broker.catalogue.topics
-        await self.broker.offsets.forget_topics(known.__contains__)
+        await self.broker.offsets.forget_topics(*(t for t in self.broker.offsets.topics() if t not in known))
         self.broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
         settings, connections = self._settings, self.connections
         if settings.listen_tls:
@@ -160,7 +163,9 @@ class EmbeddedService:
             tuple(self._listen(address, tls, self._tls) for address in settings.listen_tls),
             None if internal is None else self._listen(internal, Listener(connections, None)),
         )
-        self._retaining.start(RETAIN_SECONDS, now=False)
+        self._retaining.start(RETAIN_SECONDS, now=False).addErrback(
+            lambda failure: self.log.failure("retention has ended", failure=failure)
+        )
         return bound
 
     def _listen(self, address: Address, factory: Listener, security: ServerTls | None = None) -> Address:
@@ -197,18 +202,17 @@ class EmbeddedService:
         """One round of retention, a partition at a time so that nobody waits for it; and the certificate again."""
         self._reload()
         broker = self.broker
-        by_id = {topic.id.hex for topic in broker.catalogue.topics.values()}
-        for topic_id, partition in broker.partitions.stored():
-            if topic_id in by_id:
+        self._rounds += 1
+        partitions = broker.partitions
+        for topic_id, partition in partitions.in_use() if self._rounds % ALL_EVERY else partitions.stored():
+            if broker.catalogue.has_id(topic_id):
                 try:
                     broker.partitions.retain(topic_id, partition)
                 except OSError as error:
                     self.log.error(
                         "{topic}/{partition}: {error}", topic=topic_id, partition=partition, error=error
                     )
-                pause: Deferred[None] = Deferred()
-                self._reactor.callLater(0, pause.callback, None)
-                await pause
+                await broker.pause()
         for group_id in broker.offsets.lapsed(lambda group: bool(_members(broker, group))):
             await broker.offsets.delete_group(group_id)
 

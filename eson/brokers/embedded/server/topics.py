@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from eson.brokers.embedded.log.validation import StorageFailed
 from eson.brokers.embedded.server.catalogue import Topic
@@ -37,26 +39,36 @@ def is_legal(name: str) -> bool:
 
 
 async def create_topics(broker: Broker, client: Client, request: Request) -> Any:
-    """Each topic is durable before its result says so."""
+    """All topics of the request are durable before the answer says so of any."""
     body = request.body
-    names = [asked.name for asked in body.topics or ()]
-    results = []
-    for asked in {asked.name: asked for asked in body.topics or ()}.values():
-        result = _Result(name=asked.name, error_code=0, error_message=None, configs=None)
-        results.append(result)
-        try:
-            if names.count(asked.name) > 1:
-                raise TopicRefused(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
-            async with broker.catalogue.lock:
-                await _create(broker, client, asked, body.validate_only, result)
-        except TopicRefused as refused:
-            result.error_code, result.error_message = refused.code, refused.reason
-        except StorageFailed as error:
-            result.error_code, result.error_message = ErrorCode.KAFKA_STORAGE_ERROR, str(error)
+    times = Counter(asked.name for asked in body.topics or ())
+    results, planned = [], []
+    async with broker.catalogue.lock:
+        for asked in {asked.name: asked for asked in body.topics or ()}.values():
+            result = _Result(name=asked.name, error_code=0, error_message=None, configs=None)
+            results.append(result)
+            try:
+                if times[asked.name] > 1:
+                    raise TopicRefused(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
+                topic = _planned(broker, client, asked)
+            except TopicRefused as refused:
+                result.error_code, result.error_message = refused.code, refused.reason
+                continue
+            planned.append((topic, result))
+            result.num_partitions, result.replication_factor = topic.partitions, 1
+            result.configs = _created_configs(topic.configs)
+        if not body.validate_only:
+            try:
+                await broker.catalogue.create_topics(*(topic for topic, _ in planned))
+            except StorageFailed as error:
+                for _, result in planned:
+                    result.error_code, result.error_message = ErrorCode.KAFKA_STORAGE_ERROR, str(error)
+            for topic, result in planned:
+                result.topic_id = topic.id
     return CreateTopicsResponse(version=request.version, topics=results)
 
 
-async def _create(broker: Broker, client: Client, asked: Any, validate_only: bool, result: Any) -> None:
+def _planned(broker: Broker, client: Client, asked: Any) -> Topic:
     if not (broker.may_cluster(client, CREATE) or broker.may(client, CREATE, asked.name)):
         raise TopicRefused(ErrorCode.TOPIC_AUTHORIZATION_FAILED, "Authorization failed.")
     if not is_legal(asked.name):
@@ -71,11 +83,7 @@ async def _create(broker: Broker, client: Client, asked: Any, validate_only: boo
         check_configs(configs)
     except InvalidConfig as error:
         raise TopicRefused(ErrorCode.INVALID_CONFIG, str(error)) from None
-    if not validate_only:
-        topic = await broker.catalogue.create_topic(asked.name, partitions, configs)
-        result.topic_id = topic.id
-    result.num_partitions, result.replication_factor = partitions, 1
-    result.configs = _created_configs(configs)
+    return Topic(asked.name, uuid4(), partitions, configs)
 
 
 def _partitions(asked: Any) -> int:
@@ -140,7 +148,7 @@ async def delete_topics(broker: Broker, client: Client, request: Request) -> Any
                 await broker.catalogue.delete_topic(topic)
             result.name, result.topic_id = topic.name, topic.id
             broker.partitions.delete(topic.id.hex)
-            await broker.offsets.forget_topics(broker.catalogue.topics.__contains__)
+            await broker.offsets.forget_topics(topic.name)
         except TopicRefused as refused:
             result.error_code, result.error_message = refused.code, refused.reason
         except StorageFailed as error:
