@@ -11,6 +11,7 @@ import contextlib
 import json
 import sqlite3
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,18 +54,31 @@ class Member(Participant):
 
     def tls_session(self) -> Wire:
         """The same inside TLS, for GET CREDENTIAL."""
-        return _TlsWire(self.address("fnaps"), self.ca, f"fnaa.{self.domain}").login("test", PASSWORD)
+        return self.tls_wire().login("test", PASSWORD)
+
+    def tls_wire(self) -> Wire:
+        """A connection inside TLS on which nobody has logged in."""
+        return _TlsWire(self.address("fnaps"), self.ca, f"fnaa.{self.domain}")
 
     def ask(self, command: str) -> list[str]:
         """One command in a session of its own."""
         with self.session() as wire:
             return wire.reply(command)
 
-    def items(self, command: str) -> list[dict[str, Any]]:
-        """The same, as JSON."""
+    def insist(self, command: str, seconds: float = 30.0) -> list[str]:
+        """The same, repeated while the answer is to try later."""
+        end = time.monotonic() + seconds
         with self.session() as wire:
             assert wire.reply("FORMAT JSON") == ["220 OK"]
-            lines = wire.reply(command)
+            while True:
+                reply = wire.reply(command)
+                if not reply[-1].startswith("45") or time.monotonic() > end:
+                    return reply
+                time.sleep(0.1)
+
+    def items(self, command: str) -> list[dict[str, Any]]:
+        """What a body lists."""
+        lines = self.insist(command)
         assert lines[-1] == "220 OK", lines
         return [json.loads(line) for line in lines[1:-1]]
 
