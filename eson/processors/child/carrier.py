@@ -17,7 +17,7 @@ from eson.processors.child.opening import Opener
 from eson.processors.child.planning import Changed
 from eson.processors.child.producer import TooLarge
 from eson.processors.child.session import Session
-from eson.processors.child.trouble import Again, Failing, LoginRefused, Stopped, Trouble
+from eson.processors.child.trouble import Again, Failing, LoginRefused, Silent, Stopped, Trouble
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.backoff import Backoff
 from eson.processors.core.rates import Bucket
@@ -188,7 +188,8 @@ class Carrier:
             self._say_failure(trouble.reason, False)
         elif not isinstance(trouble, Again):
             # a connection that was idle too long, a leader that moved: silent, if it works at the first try
-            passing = self._ready and self._backoff.failures == 1 and not isinstance(trouble, LoginRefused)
+            first = self._ready and self._backoff.failures == 1
+            passing = first and not isinstance(trouble, LoginRefused | Silent)
             if not passing:
                 self._say_unreachable(trouble)
         await self._wait(delay)

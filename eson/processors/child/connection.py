@@ -17,7 +17,7 @@ from typing import Any
 from eson.brokers.kafka.wire.apis import RESPONSES
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
-from eson.processors.child.trouble import Failing, Trouble, Unreachable
+from eson.processors.child.trouble import Failing, Silent, Trouble, Unreachable
 
 CONTROL_CAP = 4 << 20
 """Octets of a frame that is not the answer to a Fetch."""
@@ -223,7 +223,7 @@ class Connection:
     def _check(self) -> None:
         self._timer = self._loop.call_later(_CHECK, self._check)
         if self._waiting and self._loop.time() > self._waiting[0][1] + self._filled / SLOWEST:
-            self.close(Unreachable(f"{self.name} does not answer"))
+            self.close(Silent(f"{self.name} does not answer"))
 
     # End
 

@@ -15,6 +15,10 @@ class Unreachable(Trouble):
     """A broker does not answer, refuses for the moment, or its leader moved.  Retry: yes."""
 
 
+class Silent(Unreachable):
+    """A broker has not answered in time: long enough to say so at once.  Retry: yes."""
+
+
 class LoginRefused(Unreachable):
     """The broker does not accept the credential.  Retry: slowly; a new credential helps."""
 
