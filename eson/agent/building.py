@@ -45,7 +45,7 @@ from eson.agent.writing import Writing
 from eson.brokers.port import Broker
 from eson.fnap.core import commands as c
 from eson.names.port import Names
-from eson.processors.port import Processors
+from eson.processors.port import KINDS, Processors
 from eson.store.port import Store
 
 
@@ -61,7 +61,7 @@ def build_agent(
     sealing_key: bytes,
     clock: Clock,
     scheduler: Scheduler,
-    kinds: Collection[str] = ("bridge", "collector", "distributor"),
+    kinds: Collection[str] = KINDS,
 ) -> Agent:
     """The agent over its ports, all of them started before `Agent.start` and stopped after `Agent.stop`.
 

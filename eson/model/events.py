@@ -29,12 +29,14 @@ from eson.model.names import shown
 from eson.model.positions import format_time, parse_time
 
 Mode = Literal["binary", "structured"]
+Encoding = Literal["binary", "structured", "wrapped"]
 Event = dict[str, Any]
 Headers = tuple[tuple[str, bytes | None], ...]
 
 WRAPPED = "eson.record"
 STRUCTURED = "application/cloudevents+json; charset=UTF-8"
 PREFIX = "ce_"
+DATA = ("data", "data_base64")
 REQUIRED = ("specversion", "id", "source", "type")
 OPTIONAL = ("subject", "time", "datacontenttype", "dataschema")
 READ_ATTRIBUTES = ("esonpartition", "esonoffset", "esonkey", "esonkeybase64", "esonheaders")
@@ -111,7 +113,36 @@ def line_of(record: ReadRecord, flow: str = "") -> bytes:
         return json_line(_wrapped(record, flow) | _place(record))
 
 
+def attributes_of(record: ReadRecord, flow: str = "", wrap: bool = False) -> tuple[Event, Encoding]:
+    """`event_of` without its data, and how the record holds it; never raises.  Data of a binary event is not decoded.
+
+    `wrap`: as if it were no CloudEvent.
+    """
+    encoding: Encoding = "wrapped"
+    event: Event = {}
+    try:
+        if not wrap:
+            held = _attributes_in_headers(record)
+            encoding = "structured" if held is None else "binary"
+            event = _structured(record.value) if held is None else held
+    except (_NoEvent, ValueError, RecursionError):
+        encoding = "wrapped"
+    if encoding == "wrapped":
+        event = _wrapped(record, flow)
+    return {name: one for name, one in event.items() if name not in DATA} | _place(record), encoding
+
+
 def _read(record: ReadRecord) -> Event:
+    event = _attributes_in_headers(record)
+    if event is None:
+        return _structured(record.value)
+    if record.value is not None:
+        event |= _data_read(record.value, event.get("datacontenttype"))
+    return event
+
+
+def _attributes_in_headers(record: ReadRecord) -> Event | None:
+    """Those of a binary event; None where the value must hold a structured one."""
     attributes: Event = {}
     content_type: str | None = None
     for name, value in record.headers:
@@ -122,24 +153,24 @@ def _read(record: ReadRecord) -> Event:
             attributes[low[len(PREFIX) :]] = value.decode()
         elif low == "content-type" and value is not None:
             content_type = value.decode()
-    if content_type is not None and _EVENT_TYPE.match(content_type):
-        return _structured(record.value)
-    if not attributes and content_type is None:
-        return _structured(record.value)
+    if is_event_type(content_type) if content_type is not None else not attributes:
+        return None
     if content_type is not None:
         attributes["datacontenttype"] = content_type
     _check_read(attributes)
-    event = _ordered(attributes)
-    if record.value is not None:
-        event |= _data_read(record.value, event.get("datacontenttype"))
-    return event
+    return _ordered(attributes)
+
+
+def is_event_type(content_type: str) -> bool:
+    """Whether a value of that type is a whole event."""
+    return bool(_EVENT_TYPE.match(content_type))
 
 
 def _structured(value: bytes | None) -> Event:
     if value is None or not value.lstrip().startswith(b"{"):
         raise _NoEvent
     found = parse_json(value)
-    attributes = {key: one for key, one in found.items() if key not in ("data", "data_base64")}
+    attributes = {key: one for key, one in found.items() if key not in DATA}
     _check_read(attributes)
     event = _ordered(attributes)
     if found.get("data_base64") is not None:
@@ -219,7 +250,7 @@ def record_of(event: Mapping[str, Any], mode: Mode = "binary", now: datetime | N
     attributes = {
         name: value
         for name, value in event.items()
-        if value is not None and name not in READ_ATTRIBUTES and name not in ("data", "data_base64")
+        if value is not None and name not in READ_ATTRIBUTES and name not in DATA
     }
     attributes.setdefault("specversion", "1.0")
     attributes.setdefault("id", str(uuid.uuid4()))
@@ -233,7 +264,7 @@ def record_of(event: Mapping[str, Any], mode: Mode = "binary", now: datetime | N
         return EventRecord(key, value, headers, timestamp)
     if mode == "structured":
         whole = _ordered(attributes)
-        whole |= {name: event[name] for name in ("data", "data_base64") if event.get(name) is not None}
+        whole |= {name: event[name] for name in DATA if event.get(name) is not None}
         content_type = ("content-type", STRUCTURED.encode())
         return EventRecord(key, _dumped(whole), (content_type,), timestamp)
     return EventRecord(key, value, tuple(_headers(_ordered(attributes))), timestamp)

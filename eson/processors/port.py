@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 from eson.brokers.port import Access
 
+KINDS = ("bridge", "collector", "distributor", "signal")
+
 
 @dataclass(frozen=True)
 class ProcessorEnd:

@@ -22,6 +22,7 @@ from eson.names.discovery import Discovery
 from eson.names.embedded import EmbeddedNames
 from eson.names.net.resolver import Resolver
 from eson.processors.core.reach import Reach
+from eson.processors.port import KINDS
 from eson.tap.certificates import AgentCertificate
 
 
@@ -93,6 +94,7 @@ def policy(config: Config, logins: Logins, brokers: Sequence[str]) -> Policy:
         bad_before_login=limits.bad_commands.before_login,
         bad_after_login=limits.bad_commands.after,
         brokers=tuple(dict.fromkeys(brokers)),
+        processors=[kind.upper() for kind in KINDS],
     )
 
 

@@ -55,12 +55,65 @@ def test_a_collector_keeps_the_order_of_each_source(
     children[-1].wait(
         lambda report: report.HasField("progress") and report.progress.records > 0 and not report.progress.lag
     )
-    got = topics.read(copy)
+    got = topics.messages(copy)
     assert sum(len(events) for events in got.values()) == 1800
     for source in sources:
-        for partition, events in topics.read(source).items():
-            mine = set(events)
-            assert [event for event in got[partition] if event in mine] == events
+        mark = ("eson-source", f"flow://{source}".encode())
+        for partition, events in topics.messages(source).items():
+            wanted = [(*event[:2], [*(event[2] or ()), mark], event[3]) for event in events]
+            assert [event[:4] for event in got[partition] if event[2][-1] == mark] == wanted
+
+
+def test_a_signal_passes_what_satisfies_its_condition_once(
+    topics: Topics, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    """Two sources and two destinations, killed three times; the last run carries nothing again."""
+    sources = [topics.create(f"source-{number}", 2) for number in range(2)]
+    copies = [topics.create(f"copy-{number}", 2) for number in range(2)]
+    order = ProcessorOrder(
+        "p-signals",
+        "signal",
+        tuple(topics.end(one) for one in sources),
+        tuple(topics.end(one) for one in copies),
+        when="type = 'tick' AND esonpartition = 1",
+    )
+    for round in range(4):
+        for source in sources:
+            _write_events(topics, source, 200 * round, 200)
+        child = ProcessorChild(order, tmp_path / "journal")
+        children.append(child)
+        if round < 3:
+            child.wait_records(1)
+            child.kill()
+    children[-1].wait_ready()
+    children[-1].wait(lambda report: report.HasField("progress") and not report.progress.lag)
+    wanted = {
+        (f"flow://{source}", f"p-signals-1-{event[4]}", dict(event[2])["ce_id"].decode())
+        for source in sources
+        for event in topics.messages(source)[1]
+        if dict(event[2])["ce_type"] == b"tick"
+    }
+    assert len(wanted) == 400
+    for copy in copies:
+        got = topics.messages(copy)
+        headers = [dict(event[2]) for event in got[1]]
+        made = [
+            tuple(one[name].decode() for name in ("ce_source", "ce_id", "ce_esoncauseid")) for one in headers
+        ]
+        assert got[0] == []
+        assert len(made) == len(set(made))
+        assert set(made) == wanted
+
+
+def _write_events(topics: Topics, topic: str, first: int, count: int) -> None:
+    """Half of them in each partition, half of those of type tick."""
+    producer = topics.producer()
+    for number in range(first, first + count):
+        headers = {"ce_specversion": "1.0", "ce_id": str(number), "ce_source": "/clock"}
+        headers["ce_type"] = "tick" if number // 2 % 2 else "tock"
+        producer.produce(topic, str(number), partition=number % 2, headers=headers)
+        producer.poll(0)
+    assert producer.flush(30) == 0
 
 
 def test_a_distributor_gives_everybody_everything(

@@ -103,6 +103,8 @@ VERDICTS = [
     (header(record_count=TOP, last_offset_delta=TOP - 1, attributes=4), Verdict.REFUSE_COUNT),
     (header(record_count=100, last_offset_delta=99), Verdict.REFUSE_COUNT),
     (header(record_count=100, last_offset_delta=99, attributes=4), Verdict.PASS),
+    (header(base_offset=-1), Verdict.REFUSE_OFFSET),
+    (header(base_offset=1 << 62), Verdict.REFUSE_OFFSET),
     (header(attributes=5), Verdict.REFUSE_CODEC),
     (header(attributes=5, base_offset=95), Verdict.REFUSE_CODEC),
 ]

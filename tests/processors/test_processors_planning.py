@@ -236,3 +236,28 @@ def test_offsets_that_no_log_has_are_refused(base: int) -> None:
 def test_times_that_cannot_be_written_again_are_refused_by_name(base: int) -> None:
     with pytest.raises(MalformedMessage):
         plan(lane(), batch(0, 2, base_timestamp=base, last_offset_delta=5))
+
+
+def test_records_that_are_left_out_move_the_position_and_take_no_sequence() -> None:
+    """Resumed anywhere, the same records get the same sequences."""
+    running = lane()
+
+    def even(partition: int, records: list[BatchRecord]) -> list[BatchRecord]:
+        assert partition == 3
+        return [one for one in records if one.offset % 2 == 0 and not 10 <= one.offset < 20]
+
+    octets = batch(0, 10) + batch(10, 10) + batch(20, 10)
+    planned = Planner([running], "time", even).plan(memoryview(bytearray(octets)), NO_ABORTS)
+    assert [(one.entry.first, one.entry.last, one.entry.next_offset) for one in planned] == [
+        (0, 4, 10),
+        (5, 9, 30),
+    ]
+    assert running.offset == 30
+    resumed = lane(10, 5)
+    resumed.expected.append(planned[1].entry)
+    again = Planner([resumed], "time", even).plan(memoryview(bytearray(octets)), NO_ABORTS)
+    assert [bytes(one.octets) for one in again] == [bytes(planned[1].octets)]
+    assert not again[0].new
+    nothing = lane(10)
+    assert Planner([nothing], "time", even).plan(memoryview(bytearray(batch(10, 10))), NO_ABORTS) == []
+    assert nothing.offset == 20

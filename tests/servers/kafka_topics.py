@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from eson.brokers.port import Access
@@ -95,11 +96,18 @@ class Topics:
 
     def read(self, topic: str, timestamps: bool = True) -> dict[int, list[bytes]]:
         """Partition → one octet string for each event: key, value, headers, timestamp."""
+        return {
+            partition: [repr(event[:4] if timestamps else (*event[:3], 0)).encode() for event in events]
+            for partition, events in self.messages(topic).items()
+        }
+
+    def messages(self, topic: str) -> dict[int, list[tuple[Any, ...]]]:
+        """Partition → (key, value, headers, timestamp, offset) of each event."""
         consumer = self.consumer()
         try:
             partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
             consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-            found: dict[int, list[bytes]] = {p: [] for p in partitions}
+            found: dict[int, list[tuple[Any, ...]]] = {p: [] for p in partitions}
             at_end: set[int] = set()
             deadline = time.monotonic() + 60
             while len(at_end) < len(partitions):
@@ -108,9 +116,9 @@ class Topics:
                     if message.error():
                         at_end.add(message.partition())
                         continue
-                    stamp = message.timestamp() if timestamps else (TIMESTAMP_NOT_AVAILABLE, 0)
-                    parts = (message.key(), message.value(), message.headers(), stamp[1])
-                    found[message.partition()].append(repr(parts).encode())
+                    stamp = message.timestamp()[1]
+                    parts = (message.key(), message.value(), message.headers(), stamp, message.offset())
+                    found[message.partition()].append(parts)
             return found
         finally:
             consumer.close()

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from eson.processors.child.carrier import Carrier
+from eson.processors.child.remaking import check_condition
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.framing import FrameError, FrameReader, frame
 from eson.processors.core.messages import VERSION, OrderError, read_create, read_reach
@@ -131,8 +132,7 @@ class Conversation:
         if order.id in self._carriers:
             self._carriers[order.id].update(order, reach)
             return
-        if order.kind == "signal":
-            raise OrderError("signals are not offered by this processor")
+        check_condition(order)
         self._carriers[order.id] = Carrier(order, message.journal, reach, message.paused, self._outlet.tell)
 
     def _update(self, message: pb.Create) -> None:

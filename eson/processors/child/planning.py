@@ -14,6 +14,7 @@ from eson.brokers.kafka.wire.batches import (
     split_entries,
 )
 from eson.processors.child.lanes import Planned, RunningLane
+from eson.processors.child.remaking import Remake
 from eson.processors.child.trouble import Failing, Trouble
 from eson.processors.core.batches import LAST_OFFSET, Verdict, judge
 from eson.processors.core.journal import Entry
@@ -33,11 +34,14 @@ class Changed(Trouble):
 
 
 class Planner:
-    """Plans for the lanes of one partition.  Positions move; what the journal says does not, so that a plan may fail."""
+    """Plans for the lanes of one partition.  Positions move; what the journal says does not, so that a plan may fail.
 
-    def __init__(self, lanes: Sequence[RunningLane], flow: str) -> None:
+    `remake` makes other records of those of the source; no batch then passes as octets.
+    """
+
+    def __init__(self, lanes: Sequence[RunningLane], flow: str, remake: Remake | None = None) -> None:
         self.lanes = tuple(lanes)
-        self._flow = flow
+        self._flow, self._remake = flow, remake
         self._stuck = 0
 
     @property
@@ -55,7 +59,8 @@ class Planner:
         for lane in self.lanes:
             before = lane.offset
             # the octets are changed in place: all but the last lane work on a copy
-            mine = records if lane is self.lanes[-1] else memoryview(bytearray(records))
+            last = lane is self.lanes[-1]
+            mine = records if last or self._remake is not None else memoryview(bytearray(records))
             filter = AbortedFilter(aborted)
             for batch in split_entries(mine):
                 self._one(lane, batch, filter, planned)
@@ -76,9 +81,9 @@ class Planner:
             return
         header = parse_header(batch)
         verdict = judge(header, batch, lane.offset, lane.max_bytes, aborted)
-        if verdict is Verdict.PASS:
+        if verdict is Verdict.PASS and self._remake is None:
             self._pass(lane, batch, header, planned)
-        elif verdict.recodes:
+        elif verdict is Verdict.PASS or verdict.recodes:
             self._recode(lane, batch, header, planned)
         elif verdict.refuses:
             raise Failing(f"{self._flow}: the batch at offset {header.base_offset} {verdict.value}")
@@ -119,6 +124,8 @@ class Planner:
             raise Failing(f"{self._flow}: a batch {Verdict.REFUSE_OFFSET.value}")
         crc = header.crc if header is not None else 0
         codec = header.codec if header is not None else 0
+        if self._remake is not None:
+            records = self._remake(lane.source_partition, records)
         parts = list(chunks(records, lane.max_bytes))
         for part in parts:
             sequence, count = lane.sequence, len(part)

@@ -18,6 +18,7 @@ from eson.processors.child.journal_file import JournalFile
 from eson.processors.child.lanes import Counters, Planned, RunningLane
 from eson.processors.child.planning import Changed, Planner
 from eson.processors.child.producer import Producer
+from eson.processors.child.remaking import remaking
 from eson.processors.child.scanning import newest_sequence
 from eson.processors.child.trouble import Again, Stopped, Trouble
 from eson.processors.core.journal import (
@@ -255,8 +256,9 @@ class Session:
             for lane in self.lanes:
                 if lane.state.lane.source == number:
                     mine.setdefault(lane.source_partition, []).append(lane)
+            remake = remaking(self._order, number)
             for node, partitions in _by_leader(end.topic, mine).items():
-                planners = {one: Planner(mine[one], end.topic.name) for one in partitions}
+                planners = {one: Planner(mine[one], end.topic.name, remake) for one in partitions}
                 fetcher = Fetcher(end.cluster, end.topic, end.connections[node], planners, self._carry, size)
                 self._fetchers.append((number, fetcher))
 

@@ -26,7 +26,6 @@ def create_message(
     journal: str,
     reach: Reach = NOTHING_PRIVATE,
     paused: bool = False,
-    when: str = "",
 ) -> pb.Create:
     """The one message that carries credentials."""
     message = pb.Create(
@@ -37,7 +36,7 @@ def create_message(
         records_per_second=order.records_per_second or 0,
         bytes_per_second=order.bytes_per_second or 0,
         journal=journal,
-        when=when,
+        when=order.when,
         addresses=_addresses_message(reach),
         paused=paused,
     )
@@ -65,6 +64,7 @@ def read_create(message: pb.Create) -> ProcessorOrder:
         start=_start(message.start),
         records_per_second=message.records_per_second or None,
         bytes_per_second=message.bytes_per_second or None,
+        when=message.when,
     )
 
 
