@@ -192,7 +192,12 @@ class Joining:
         try:
             done = await self._incoming.advance(known, session)
         except TryLater as error:
-            _log.warn("{copy}: left to the reconciler: {reason}", copy=copy, reason=error.text)
+            _log.warn(
+                "{copy}: left to the reconciler: {reason} {context}",
+                copy=copy,
+                reason=error.text,
+                context=error.context,
+            )
             self.left()
             return Pending(copy)
         except Refused as error:

@@ -263,7 +263,12 @@ class Reconciler:
         try:
             await self._incoming.check(copy)
         except EsonError as error:
-            _log.info("{copy}: cannot be checked now: {reason}", copy=copy, reason=error.text)
+            _log.info(
+                "{copy}: cannot be checked now: {reason} {context}",
+                copy=copy,
+                reason=error.text,
+                context=error.context,
+            )
 
     async def _forget(self) -> bool:
         await self._lapses.forget_ended()

@@ -96,6 +96,22 @@ def test_after_a_failure_another_file_takes_over(fault: str) -> None:
     assert Owner(files.crash()).known == {"before": 1, "after": 3}
 
 
+def test_what_is_behind_a_failure_fails_too() -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    owner.put("before", 1)
+    failures: list[Any] = []
+    for name in ("lost", "behind"):
+        owner.journal.append({name: 0}).addErrback(failures.append)
+    files.space = 5
+    owner.committer.flush(1)
+    files.space = None
+    owner.committer.flush()
+    assert len(failures) == 2
+    owner.put("after", 2)
+    assert Owner(files.crash()).known == {"before": 1, "after": 2}
+
+
 @given(
     st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(), max_size=3), max_size=6),
     st.data(),

@@ -190,15 +190,16 @@ def test_after_a_crash_everything_confirmed_is_there(disk: Disk) -> None:
     assert disk.append(1, b"next") == 10
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=12),
     unsynced=st.integers(0, 6),
     seed=st.integers(0, 2**32),
     segment=st.sampled_from([3000, 20_000, 1 << 27]),
+    checkpoints=st.sets(st.integers(0, 12)),
 )
 def test_whatever_pages_arrive_a_crash_keeps_every_confirmed_batch_and_a_prefix_of_the_rest(
-    sizes: list[int], unsynced: int, seed: int, segment: int
+    sizes: list[int], unsynced: int, seed: int, segment: int, checkpoints: set[int]
 ) -> None:
     disk = Disk(segment_bytes=segment)
     sent = []
@@ -206,16 +207,14 @@ def test_whatever_pages_arrive_a_crash_keeps_every_confirmed_batch_and_a_prefix_
         payload = b"%06d" % number + bytes(Random(number).randbytes(size))
         sent.append((number, payload))
         waiting = disk.partition.append(batch(1, payload))
+        if number in checkpoints:
+            disk.partition.checkpoint()
         if number < len(sizes) - unsynced:
             disk.committer.flush()
             assert outcome(waiting) == number
-    # the unconfirmed ones reach the page cache, and the machine dies before their sync
-    disk.files.failing_syncs = 10_000
-    for job in disk.committer._queue:
-        try:
-            job.write()
-        except OSError:
-            break
+    # the unconfirmed ones are written, and the machine dies before the round is synced
+    for job in disk.committer.take(Random(seed).randint(0, 20)):
+        job.write()
     confirmed = max(0, len(sizes) - unsynced)
     disk.crash(Random(seed))
     found = disk.all()
@@ -271,6 +270,20 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room_again(disk: Disk) ->
     assert disk.all() == [(0, b"before"), (1, b"after")]
 
 
+def test_what_is_behind_a_failure_fails_too_even_if_there_is_room_again(disk: Disk) -> None:
+    """It was placed behind a batch that is not there."""
+    disk.append(1, b"before")
+    waiting = [disk.partition.append(batch(1, b"lost")), disk.partition.append(batch(1, b"behind"))]
+    disk.files.space = 10
+    disk.committer.flush(1)
+    disk.files.space = None
+    disk.committer.flush()
+    for one in waiting:
+        with pytest.raises(StorageFailed):
+            outcome(one)
+    assert disk.all() == [(0, b"before")]
+
+
 def test_a_disk_that_stays_full_keeps_refusing(disk: Disk) -> None:
     disk.append(1, b"before")
     disk.files.space = 0
@@ -311,7 +324,7 @@ def test_what_a_failed_sync_left_in_memory_is_not_taken_for_good_by_the_next_pro
 def test_what_a_killed_process_had_not_synced_is_synced_before_it_is_read(disk: Disk) -> None:
     disk.append(1, b"before")
     disk.partition.append(batch(1, b"written"))
-    disk.committer._queue[0].write()
+    disk.committer.take(1)[0].write()
     disk.open()
     assert disk.all() == [(0, b"before"), (1, b"written")]
     disk.crash()
@@ -526,16 +539,20 @@ def test_a_checkpoint_spares_reading_again(disk: Disk, monkeypatch: pytest.Monke
     assert disk.partition.synced == CHECKPOINT_EVERY // 1_000_000 + 2
 
 
-def test_a_damaged_checkpoint_is_as_good_as_none(disk: Disk) -> None:
+@pytest.mark.parametrize("where", range(0, 200, 3))
+def test_a_damaged_checkpoint_is_as_good_as_none(disk: Disk, where: int) -> None:
     for sequence in range(3):
         disk.append(**from_producer(sequence))
     disk.partition.checkpoint()
     disk.committer.flush()
     for path, file in disk.files.files.items():
         if path.endswith(".checkpoint"):
-            file.now[-1] ^= 1
+            file.now[where % len(file.now)] ^= 1
     disk.open()
     assert disk.partition.synced == 3
+    assert [(entry.seen, entry.batches) for _, entry in disk.partition.producers] == [
+        (disk.now, ((0, 0, 0, 1_700_000_000_000), (1, 1, 1, 1_700_000_000_000), (2, 2, 2, 1_700_000_000_000)))
+    ]
     assert disk.append(**from_producer(2)) == 2
 
 

@@ -140,11 +140,16 @@ class ManualCommitter:
         if self._immediate and len(self._queue) == 1:
             self.flush()
 
-    def flush(self) -> int:
-        """Runs rounds until nothing is queued; how many jobs were done."""
+    def take(self, most: int) -> list[Job]:
+        """Takes the first of the queue away: a test does with them what it likes."""
+        taken, self._queue = self._queue[:most], self._queue[most:]
+        return taken
+
+    def flush(self, most: int | None = None) -> int:
+        """Runs rounds until nothing is queued, or one round of at most so many jobs; how many were done."""
         done = 0
-        while self._queue:
-            jobs, self._queue = self._queue, []
+        while self._queue and (most is None or not done):
+            jobs = self.take(len(self._queue) if most is None else most)
             for job, error in run_round(jobs):
                 job.done(error)
                 done += 1
