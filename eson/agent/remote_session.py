@@ -30,6 +30,7 @@ from eson.names.discovery import Discovery, is_host_name
 
 MAX_TEXT = 200
 MAX_PARTITIONS = 10_000
+MAX_SHOWN = 3
 MAX_SERVERS = 16
 MAX_LINEAGE = 16
 MAX_TRUST = 16_384
@@ -160,7 +161,8 @@ class AgentSession:
             return tuple(servers)
         usable = [server for server in servers if await self._addresses(server.host)]
         if not usable:
-            raise self._lie("no server of the credential may be connected to")
+            names = ", ".join(map(str, servers[:MAX_SHOWN]))
+            raise self._lie(f"no server of the credential may be connected to: {names}")
         return tuple(usable)
 
     def _server(self, said: str) -> Server:
