@@ -42,7 +42,7 @@ def seeds() -> dict[str, bytes]:
                 replace(order, kind="collector", sources=(source, source), start="beginning"), "/journal"
             )
         ),
-        "signal": pb.Order(create=create_message(replace(order, kind="signal"), "/j", when="type = 'a'")),
+        "signal": pb.Order(create=create_message(replace(order, kind="signal", when="type = 'a'"), "/j")),
         "pause": pb.Order(id=4, pause=pb.Named(processor="p-1")),
         "destroy": pb.Order(id=5, destroy=pb.Named(processor="p-1")),
     }
@@ -89,7 +89,7 @@ def _order(payload: bytes) -> None:
             read, reach = read_create(message), read_reach(message)
         except OrderError:
             continue
-        again = create_message(read, message.journal, reach, message.paused, message.when)
+        again = create_message(read, message.journal, reach, message.paused)
         assert read_create(again) == read
         assert read_reach(again) == reach
 

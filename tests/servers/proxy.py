@@ -52,7 +52,8 @@ class Proxy:
         link = _Link(self, reader, writer)
         self._links.add(link)
         try:
-            await link.run()
+            with contextlib.suppress(asyncio.CancelledError):  # by `close`, and nobody asks for the result
+                await link.run()
         finally:
             self._links.discard(link)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.processors.child.cluster import Cluster
 from eson.processors.child.journal_file import DiskRefuses, JournalFile
 from eson.processors.child.lanes import Counters
@@ -101,11 +103,17 @@ class Carrier:
                 await self._one_session()
             except Trouble as error:
                 trouble = error
+            except MalformedMessage as error:
+                trouble = Failing(f"a broker breaks Kafka's protocol: {error}")
             except Exception as error:  # a fault of ours: say so and go on as after any other
                 trouble = Failing(f"fault in the processor: {type(error).__name__}")
                 import traceback
 
                 traceback.print_exc()
+            if trouble is not None:
+                # the session and its troubles refer to each other, and hold what was under way
+                trouble.__traceback__ = trouble.__context__ = None
+                gc.collect()
             if trouble is not None and not self._changed.is_set():
                 await self._after(trouble)
             elif self._paused:

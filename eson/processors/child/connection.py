@@ -21,6 +21,8 @@ from eson.processors.child.trouble import Failing, Silent, Trouble, Unreachable
 
 CONTROL_CAP = 4 << 20
 """Octets of a frame that is not the answer to a Fetch."""
+MOST_ELEMENTS = 100_000
+"""Of all lists of an answer: a queue of ten thousand partitions has fewer."""
 TIMEOUT = 30.0
 SLOWEST = 16384
 """Octets a second that an answer must make beyond its deadline."""
@@ -73,7 +75,7 @@ class Connection:
 
         def answered(frame: memoryview) -> None:
             if not future.done():
-                future.set_result(decode_response(RESPONSES[key], chosen, frame))
+                future.set_result(decode_response(RESPONSES[key], chosen, frame, MOST_ELEMENTS))
 
         self.send(encode_request_parts(request, chosen, self.next_correlation()), answered)
         self.ends(future)
@@ -247,6 +249,8 @@ class Connection:
             self._sock.close()
         self._waiting.clear()
         self._unsent.clear()
+        # whoever remembers the trouble remembers this connection, but not its megabytes
+        self._buffer, self._view, self._filled = bytearray(), memoryview(b""), 0
         for future in list(self._futures):
             if not future.done():
                 future.set_exception(self.trouble)

@@ -9,12 +9,13 @@ from uuid import UUID
 
 from eson.brokers.kafka.wire.apis import FetchRequest, FetchResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
+from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
 from eson.processors.child.cluster import Cluster, Topic, listed
-from eson.processors.child.connection import TIMEOUT, Connection
+from eson.processors.child.connection import MOST_ELEMENTS, TIMEOUT, Connection
 from eson.processors.child.lanes import Memory, Planned
 from eson.processors.child.planning import Planner
-from eson.processors.child.trouble import Trouble, Unreachable
+from eson.processors.child.trouble import Failing, Trouble, Unreachable
 
 FETCH_BYTES = 2 << 20
 FAR_BYTES = 6 << 20
@@ -105,7 +106,10 @@ class Fetcher:
         answer = self._fetch()
         while True:
             decoded, buffer = await answer
-            planned = self._plan(decoded)
+            try:
+                planned = self._plan(decoded)
+            except MalformedMessage as error:
+                raise Failing(f"{self._connection.name} breaks Kafka's protocol: {error}") from None
             memory = Memory(buffer, len(planned), self._pool)
             for batch in planned:
                 batch.memory = memory
@@ -141,7 +145,7 @@ class Fetcher:
 
         def answered(frame: memoryview) -> None:
             self._adapt(loop.time() - sent, len(frame))
-            decoded = decode_response(FetchResponse, self._version, frame)
+            decoded = decode_response(FetchResponse, self._version, frame, MOST_ELEMENTS)
             buffer = self._connection.detach(self._memory())
             if not future.done():
                 future.set_result((decoded, buffer))

@@ -16,7 +16,7 @@ from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import decode_response
 from eson.brokers.kafka.wire.produce import ProduceCodec
 from eson.processors.child.cluster import Cluster, Topic, listed
-from eson.processors.child.connection import Connection
+from eson.processors.child.connection import MOST_ELEMENTS, Connection
 from eson.processors.child.lanes import Planned
 from eson.processors.child.trouble import Failing, Stopped, Trouble, Unreachable
 
@@ -117,7 +117,7 @@ class Producer:
 
     def _unusual(self, batches: list[Planned], frame: memoryview) -> dict[int, int]:
         """Partition → base offset of what was appended; the first refusal ends the session."""
-        answer = decode_response(ProduceResponse, self._version, frame)
+        answer = decode_response(ProduceResponse, self._version, frame, MOST_ELEMENTS)
         results = {
             one.index: one for topic in listed(answer.responses) for one in listed(topic.partition_responses)
         }

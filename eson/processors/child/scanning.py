@@ -10,7 +10,7 @@ from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, magic_of, parse_heade
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
 from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic, listed
-from eson.processors.child.connection import Connection
+from eson.processors.child.connection import MOST_ELEMENTS, Connection
 from eson.processors.child.fetcher import LARGEST_BATCH, fetch_request, fetch_version
 from eson.processors.child.trouble import Stopped
 from eson.processors.core.journal import Lane
@@ -80,7 +80,7 @@ async def _fetch(topic: Topic, connection: Connection, partition: int, offset: i
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def answered(frame: memoryview) -> None:
-        decoded = decode_response(FetchResponse, version, frame)
+        decoded = decode_response(FetchResponse, version, frame, MOST_ELEMENTS)
         connection.detach()
         if not future.done():
             future.set_result(decoded)

@@ -270,3 +270,24 @@ def test_a_response_of_records_in_parts() -> None:
 def test_what_cannot_be_encoded_is_named() -> None:
     with pytest.raises(MalformedMessage, match="cannot be encoded"):
         messages.encode_request(apis.HeartbeatRequest(group_id="g", generation_id="x", member_id="m"), 0, 1)
+
+
+def test_lists_hold_so_many_elements_together_and_no_more() -> None:
+    """Each octet of a list may become an object of some hundred: lists inside lists count too."""
+    response = apis.DescribeProducersResponse
+    topic = response.TopicResponse
+    part = topic.PartitionResponse(partition_index=0, error_code=0, error_message=None, active_producers=[])
+    made = response(throttle_time_ms=0, topics=[topic(name="a", partitions=[part] * 3)] * 4)
+    frame = body(encode_response(made, 0, 1))
+    assert len(decode_response(response, 0, frame, 4 + 12).topics) == 4
+    with pytest.raises(MalformedMessage, match="elements"):
+        decode_response(response, 0, frame, 4 + 11)
+
+
+def test_a_section_of_tagged_fields_is_short() -> None:
+    """The library reads it, which trusts its counts."""
+    octets = bytes(1 << 17)
+    long = b"\1\x09" + b"\x80\x80\x08" + octets
+    frame = (1).to_bytes(4, "big") + bytes(2) + b"\1" + bytes(4) + long
+    with pytest.raises(MalformedMessage, match="octets of tagged fields"):
+        decode_response(apis.ApiVersionsResponse, 3, view(frame))

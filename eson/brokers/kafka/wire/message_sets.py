@@ -13,7 +13,7 @@ from eson.brokers.kafka.wire import compression
 from eson.brokers.kafka.wire.batches import CODEC_MASK, LOG_APPEND_TIME, split_entries
 from eson.brokers.kafka.wire.compression import DEFAULT_LIMITS, LZ4, Limits
 from eson.brokers.kafka.wire.malformed import MalformedMessage
-from eson.brokers.kafka.wire.records import FIRST_TIMESTAMP, BatchRecord
+from eson.brokers.kafka.wire.records import FIRST_TIMESTAMP, MOST_AT_ONCE, BatchRecord
 
 _HEAD = struct.Struct(">qiIbb")
 _TIMESTAMP = struct.Struct(">q")
@@ -36,6 +36,8 @@ def decode_entry(entry: memoryview, limits: Limits = DEFAULT_LIMITS) -> list[Bat
         record, inner_attributes, inner_magic = _message(part)
         if inner_attributes & CODEC_MASK or inner_magic != magic:
             raise MalformedMessage("a message set inside a message set inside a message set")
+        if len(inner) == MOST_AT_ONCE:
+            raise MalformedMessage(f"more than {MOST_AT_ONCE} messages to be taken apart at once")
         if inner and record.offset <= inner[-1].offset:
             raise MalformedMessage(f"offset {record.offset} out of order")
         inner.append(record)

@@ -15,6 +15,7 @@ from eson.brokers.kafka.wire.apis import API_VERSIONS, ApiVersionsResponse, requ
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.brokers.kafka.wire.schema import (
     DECODING_ERRORS,
+    MOST_ELEMENTS,
     Buffer,
     after_tagged_fields,
     decode_body,
@@ -81,15 +82,18 @@ def response_correlation_id(frame: memoryview) -> int:
     return int(correlation_id)
 
 
-def decode_response(response: Any, version: int, frame: memoryview) -> Any:
-    """The object of class `response` that `frame` (without its length) holds.  Raises `MalformedMessage`."""
+def decode_response(response: Any, version: int, frame: memoryview, most: int = MOST_ELEMENTS) -> Any:
+    """The object of class `response` that `frame` (without its length) holds, with `most` elements of lists at most.
+
+    Raises `MalformedMessage`.
+    """
     start = _CORRELATION.size
     response_correlation_id(frame)
     if response.API_KEY == API_VERSIONS:
         return _decode_api_versions(version, frame)
     if response.flexible_version_q(version):
         start = _after_tags(frame, start)
-    return decode_body(response, version, frame, start)
+    return decode_body(response, version, frame, start, most=most)
 
 
 def _decode_api_versions(version: int, frame: memoryview) -> Any:

@@ -16,6 +16,8 @@ from eson.brokers.kafka.wire.compression import DEFAULT_LIMITS, Limits
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 
 MAX_VARINT_SHIFT = 63
+MOST_AT_ONCE = 1 << 18
+"""Records that are held decoded: each takes some hundred octets, however small it is."""
 FIRST_TIMESTAMP = -(1 << 62)
 """Of any two between it and its opposite the difference still fits into 64 bits."""
 _SMALLEST_RECORD = 7
@@ -39,8 +41,10 @@ def decode_records(
 ) -> list[BatchRecord]:
     """All records of a batch of format 2; `header` is its own.  Does not check the CRC.
 
-    Raises `MalformedMessage` where octets and counts do not agree, or grow beyond `limits`.
+    Raises `MalformedMessage` where octets and counts do not agree, grow beyond `limits`, or are more than `MOST_AT_ONCE`.
     """
+    if header.record_count > MOST_AT_ONCE:
+        raise MalformedMessage(f"{header.record_count} records to be taken apart at once")
     return list(iterate_records(batch, header, limits))
 
 

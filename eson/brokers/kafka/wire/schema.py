@@ -1,9 +1,10 @@
 """Compiled encoders and decoders of `kafka.protocol`'s messages, made safe for octets of strangers.
 
 kafka-python generates its codecs from Kafka's own schemas.  Its generator is used with a context of ours, which
-changes four things in what it emits and nothing in the library: a length of variable size has at most five octets
+changes five things in what it emits and nothing in the library: a length of variable size has at most five octets
 (else a megabyte of 0xff computes for minutes); a section of tagged fields is cut out before it is decoded (else each
-copies the whole rest of the frame); `records` are views into the frame, never copied, on the way in and out; and the
+copies the whole rest of the frame) and is short; a message holds so many elements of lists at most, because an octet of
+a list becomes an object of some hundred; `records` are views into the frame, never copied, on the way in and out; and the
 end of the message is known, so that what is cut short or too long is noticed.
 """
 
@@ -24,9 +25,14 @@ from eson.brokers.kafka.wire.malformed import MalformedMessage
 Buffer = bytes | bytearray | memoryview
 DECODING_ERRORS = (struct.error, IndexError, ValueError, AssertionError, OverflowError, TypeError)
 MAX_VARINT_SHIFT = 28
+MOST_ELEMENTS = 1_000_000
+"""Of all lists of a message together: Metadata of a hundred thousand partitions has fewer."""
+MOST_TAGGED = 1 << 16
+"""Octets of a section of tagged fields."""
 
 _SHIFT = re.compile(r"^\s*(_sh\d+) \+= 7$")
 _REST = re.compile(r"^(.* = _BytesIO\()bytes\(data\[pos:\]\)\)$")
+_LOOP = re.compile(r"^for _idx\d+ in range\((_n\d+)\):$")
 _TOLD = re.compile(r"^pos \+= (_bio\d+)\.tell\(\)$")
 
 
@@ -35,10 +41,12 @@ class _SafeContext(CodegenContext):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.globs.update(_section=_section, _bounded=_bounded, _whole=_whole)
+        self.globs.update(_section=_section, _bounded=_bounded, _whole=_whole, _spend=_spend)
 
     def emit(self, indent: str, line: str) -> None:
-        rest = _REST.match(line)
+        rest, loop = _REST.match(line), _LOOP.match(line)
+        if loop:
+            super().emit(indent, f"left = _spend(left, {loop[1]})")
         super().emit(indent, f"{rest[1]}_section(data, pos))" if rest else line)
         if shift := _SHIFT.match(line):
             super().emit(indent, f"    _bounded({shift[1]})")
@@ -49,6 +57,12 @@ class _SafeContext(CodegenContext):  # type: ignore[misc]
 def _bounded(shift: int) -> None:
     if shift > MAX_VARINT_SHIFT:
         raise ValueError("a number of more than five octets")
+
+
+def _spend(left: int, elements: int) -> int:
+    if elements > left:
+        raise ValueError(f"lists of {elements} elements and more")
+    return left - max(elements, 0)
 
 
 def _whole(section: Any) -> None:
@@ -81,7 +95,10 @@ def after_tagged_fields(data: memoryview, start: int) -> int:
 
 
 def _section(data: memoryview, start: int) -> bytes:
-    return bytes(data[start : after_tagged_fields(data, start)])
+    end = after_tagged_fields(data, start)
+    if end - start > MOST_TAGGED:
+        raise ValueError(f"{end - start} octets of tagged fields")
+    return bytes(data[start:end])
 
 
 class _Cuts(EncodeBuffer):  # type: ignore[misc]
@@ -166,16 +183,16 @@ def _structure(message: Any) -> Any:
 
 
 @cache
-def _decoder(message: Any, version: int) -> Callable[[memoryview, int], tuple[Any, int]]:
+def _decoder(message: Any, version: int) -> Callable[[memoryview, int, int], tuple[Any, int]]:
     flexible = message.flexible_version_q(version)
     ctx = _SafeContext()
-    ctx.lines.append("def _decode(data, pos):")
+    ctx.lines.append("def _decode(data, pos, left):")
     _structure(message).emit_decode_from(
         ctx, "obj", "    ", version=version, compact=flexible, tagged=flexible
     )
     ctx.emit("    ", "return obj, pos")
     exec(compile(ctx.source(), f"<{message.name}_v{version}>", "exec"), ctx.globs)
-    decode: Callable[[memoryview, int], tuple[Any, int]] = ctx.globs["_decode"]
+    decode: Callable[[memoryview, int, int], tuple[Any, int]] = ctx.globs["_decode"]
     return decode
 
 
@@ -188,15 +205,23 @@ def _encoder(message: Any, version: int) -> Callable[[Any, _Cuts], None]:
     return encode
 
 
-def decode_body(message: Any, version: int, data: memoryview, start: int = 0, trailing: bool = False) -> Any:
+def decode_body(
+    message: Any,
+    version: int,
+    data: memoryview,
+    start: int = 0,
+    trailing: bool = False,
+    most: int = MOST_ELEMENTS,
+) -> Any:
     """The object of class `message` that `data` holds from `start` to its end.  Raises `MalformedMessage`.
 
+    `most`: elements that all its lists may have together.
     With `trailing` there may be octets behind it, which Kafka's own brokers ignore (librdkafka 2 sends some).
     """
     if not 0 <= version <= message.max_version:
         raise MalformedMessage(f"{message.name} has no version {version}")
     try:
-        decoded, end = _decoder(message, version)(data, start)
+        decoded, end = _decoder(message, version)(data, start, most)
     except DECODING_ERRORS as error:
         raise MalformedMessage(f"{message.name} v{version}: {error}") from error
     if end != len(data) and not (trailing and end < len(data)):
