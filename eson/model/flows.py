@@ -22,8 +22,9 @@ class Flow:
     """One flow: FQDN, namespace, the queue that carries it, and what its owner set.
 
     `topic` is the queue's real name at `broker` (a name of the configuration); `copy_of` is the source flow's name for a
-    copy, else "".  `adopted`: the queue was there before the flow, and stays when the flow is deleted.  `retention_ms` and `retention_bytes` are None for the broker's default.  `settings` are the keys that
-    somebody set: only these are shown in TEXT beyond the draft's four lines.
+    copy, else "".  `adopted`: the queue was there before the flow, and stays when the flow is deleted.
+    `retention_ms` and `retention_bytes` are None for the broker's default.  `settings` are the keys that somebody set:
+    only these are shown in TEXT beyond the draft's four lines.
     """
 
     name: str

@@ -51,7 +51,7 @@ def test_both_families_are_asked_for(name_server: Server) -> None:
 
 
 def test_a_host_without_an_address_is_unreachable(name_server: Server) -> None:
-    with pytest.raises(Unreachable, match="kf2.unix.ar has no address"):
+    with pytest.raises(Unreachable, match=r"kf2\.unix\.ar has no address"):
         asyncio.run(addresses("kf2.unix.ar", name_server))
 
 

@@ -1,7 +1,7 @@
 """Real Apache Kafka (KRaft) as child processes of the tests, on free loopback ports.
 
 Fixtures, known to all tests: `kafka_jars`, `kafka` (one shared node; use topics, users and groups of your own names),
-`kafka_cluster` (three shared nodes, min.insync.replicas=2), `start_kafka` (a node or cluster of your own, to be killed).
+`kafka_cluster` (three shared nodes, min.insync.replicas=2, TLS of `kafka_authority`), `start_kafka` (a node or cluster of your own, to be killed).
 Listeners of each node: PLAIN, where everybody may do everything; SASL, SCRAM-SHA-256, admin/secret a superuser, where
 others may do what ACLs allow; with `tls=` also SSL (no login: User:ANONYMOUS, who may do everything) and SASL_SSL.
 A node ends with the thread that started it: start it from the main thread.
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from servers.certificates import Authority
 from servers.kafka_jars import SERVER, STORAGE, Jars, JavaMissing, fetch
 
 ADMIN, PASSWORD = "admin", "secret"
@@ -295,9 +296,18 @@ def kafka(kafka_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Generat
 
 
 @pytest.fixture(scope="session")
-def kafka_cluster(kafka_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka, None, None]:
-    """Three nodes that all tests share, topics with min.insync.replicas=2."""
-    shared = Kafka(kafka_jars, tmp_path_factory.mktemp("kafka-cluster"), size=3)
+def kafka_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signed the certificate of `kafka_cluster`."""
+    return Authority(tmp_path_factory.mktemp("kafka-authority"))
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(
+    kafka_jars: Jars, kafka_authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Kafka, None, None]:
+    """Three nodes that all tests share, topics with min.insync.replicas=2, with TLS."""
+    directory = tmp_path_factory.mktemp("kafka-cluster")
+    shared = Kafka(kafka_jars, directory, size=3, tls=kafka_authority.issue("localhost", "127.0.0.1"))
     shared.start()
     yield shared
     shared.stop()

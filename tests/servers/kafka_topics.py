@@ -175,8 +175,17 @@ def write(producer: Producer, topic: str, count: int, seed: int = 0, partitions:
 class Feed:
     """Writes `total` events over `seconds`, in a thread, and says when it has."""
 
-    def __init__(self, topics: Topics, topic: str, total: int, seconds: float, **settings: object) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        topic: str,
+        total: int,
+        seconds: float,
+        partitions: int = 4,
+        **settings: object,
+    ) -> None:
         self._topics, self._topic, self._total, self._seconds = topics, topic, total, seconds
+        self._partitions = partitions
         self._settings = settings
         self.failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -189,7 +198,7 @@ class Feed:
             began = time.monotonic()
             for step in range(steps):
                 count = self._total * (step + 1) // steps - self._total * step // steps
-                write(producer, self._topic, count, step)
+                write(producer, self._topic, count, step, self._partitions)
                 time.sleep(max(0.0, began + (step + 1) * self._seconds / steps - time.monotonic()))
             assert producer.flush(60) == 0
         except BaseException as error:
