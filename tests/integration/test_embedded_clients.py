@@ -55,13 +55,23 @@ def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
 def test_librdkafka_writes_and_reads(open_embedded: Embedded, codec: str) -> None:
     topic = create(admin_of(open_embedded), fresh(), 3)
     producer = Producer(
-        {"bootstrap.servers": open_embedded.bootstrap(), "compression.type": codec, "enable.idempotence": True, "linger.ms": 5}
+        {
+            "bootstrap.servers": open_embedded.bootstrap(),
+            "compression.type": codec,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+        }
     )
     for number in range(500):
         producer.produce(topic, b"v%d" % number, b"k%d" % number, headers=[("h", b"1")])
     assert producer.flush(10) == 0
     consumer = Consumer(
-        {"bootstrap.servers": open_embedded.bootstrap(), "group.id": topic, "auto.offset.reset": "earliest", "check.crcs": True}
+        {
+            "bootstrap.servers": open_embedded.bootstrap(),
+            "group.id": topic,
+            "auto.offset.reset": "earliest",
+            "check.crcs": True,
+        }
     )
     consumer.subscribe([topic])
     found: list[Any] = []
@@ -79,7 +89,11 @@ def test_kafka_python_writes_and_reads(open_embedded: Embedded) -> None:
         producer.send(topic, b"%d" % number)
     producer.close()
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=open_embedded.bootstrap(), group_id=topic, auto_offset_reset="earliest", consumer_timeout_ms=10_000
+        topic,
+        bootstrap_servers=open_embedded.bootstrap(),
+        group_id=topic,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=10_000,
     )
     found = [next(consumer).value for _ in range(300)]
     consumer.commit()
@@ -165,10 +179,14 @@ def test_metadata_names_the_address_that_the_client_used(start_embedded: StartEm
 
 
 def admit(admin: AdminClient, user: str, password: str, *rules: tuple[Any, str, Any]) -> None:
-    upsertion = UserScramCredentialUpsertion(user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), password.encode())
+    upsertion = UserScramCredentialUpsertion(
+        user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), password.encode()
+    )
     admin.alter_user_scram_credentials([upsertion])[user].result(10)
     bindings = [
-        AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+        AclBinding(
+            kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
+        )
         for kind, name, operation in rules
     ]
     for future in admin.create_acls(bindings).values():
@@ -185,12 +203,18 @@ def test_a_user_may_do_what_rules_allow_and_nothing_else(start_embedded: StartEm
     producer.produce(mine, b"x", on_delivery=lambda error, message: errors.append(error))
     producer.produce(other, b"x", on_delivery=lambda error, message: errors.append(error))
     producer.flush(10)
-    assert sorted(0 if error is None else error.code() for error in errors) == [0, KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    assert sorted(0 if error is None else error.code() for error in errors) == [
+        0,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    ]
     consumer = Consumer(broker.login("copy", "a password") | {"group.id": "mine"})
     consumer.subscribe([mine])
     message = consumer.poll(10)
     assert message is not None
-    assert message.error().code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    assert message.error().code() in (
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    )
     consumer.close()
 
 
@@ -256,7 +280,13 @@ def test_who_is_shut_out_reads_nothing_more_and_is_cut_within_a_second(
     began = time.monotonic()
     if how == "acl":
         wanted = AclBindingFilter(
-            ResourceType.ANY, None, ResourcePatternType.ANY, "User:copy", None, AclOperation.ANY, AclPermissionType.ANY
+            ResourceType.ANY,
+            None,
+            ResourcePatternType.ANY,
+            "User:copy",
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
         )
         assert len(next(iter(admin.delete_acls([wanted]).values())).result(10)) == 1
     elif how == "credential":
@@ -264,7 +294,13 @@ def test_who_is_shut_out_reads_nothing_more_and_is_cut_within_a_second(
         admin.alter_user_scram_credentials([deletion])["copy"].result(10)
     else:
         deny = AclBinding(
-            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:copy", "*", AclOperation.ALL, AclPermissionType.DENY
+            ResourceType.TOPIC,
+            topic,
+            ResourcePatternType.LITERAL,
+            "User:copy",
+            "*",
+            AclOperation.ALL,
+            AclPermissionType.DENY,
         )
         next(iter(admin.create_acls([deny]).values())).result(10)
     producer.produce(topic, b"after")

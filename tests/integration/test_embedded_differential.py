@@ -802,7 +802,9 @@ def test_each_right_allows_what_it_allows_in_kafka(peers: Peers, topic: str, ope
     both(apis.DescribeGroupsRequest(groups=["g"]), 5)
     both(apis.DeleteGroupsRequest(groups_names=["g"]), 2)
     both(apis.HeartbeatRequest(group_id="g", generation_id=1, member_id="m"), 3)
-    described = apis.DescribeUserScramCredentialsRequest  # all users (None) make Kafka 4.3 stumble without the right
+    described = (
+        apis.DescribeUserScramCredentialsRequest
+    )  # all users (None) make Kafka 4.3 stumble without the right
     both(described(users=[described.UserName(name="somebody")]), 0)
     both(request(deletions=[request.ScramCredentialDeletion(name=user, mechanism=1)], upsertions=[]), 0)
     both(acl_filter(apis.DescribeAclsRequest), 3)
