@@ -1,31 +1,46 @@
-"""`python -m bench [fnap names embedded bridge]`: runs the named measurements, all that are there by default."""
+"""`python -m bench [--quick | --long] [NAME …]`: runs the named measurements, all by default; `python -m bench plot`.
+
+Exit status 1 if a gate was missed, 2 for an unknown name.  What was measured is kept in `bench/results/`.
+"""
 
 from __future__ import annotations
 
-import importlib.util
+import argparse
+import importlib
 import sys
-from collections.abc import Iterable
+import time
 
-from bench import Row, table
+from bench import Effort, show
+from bench.results import save
 
-NAMES = ("fnap", "names", "embedded", "bridge")
+NAMES = ("fnap", "names", "embedded", "agent", "bridge")
 
 
-def main(chosen: list[str]) -> int:
-    """Exit status 1 if a measurement says that it missed a promise, 2 for an unknown name."""
-    unknown = [name for name in chosen if name not in NAMES]
-    if unknown:
-        print(f"No such measurement: {', '.join(unknown)}. There are {', '.join(NAMES)}", file=sys.stderr)
-        return 2
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)} or plot")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--quick", action="store_const", dest="effort", const=Effort.QUICK, help="no figures, a try"
+    )
+    how.add_argument(
+        "--long", action="store_const", dest="effort", const=Effort.LONG, help="also what takes long"
+    )
+    parser.set_defaults(effort=Effort.USUAL)
+    asked = parser.parse_args(words)
+    if unknown := [name for name in asked.names if name not in (*NAMES, "plot")]:
+        parser.error(f"no such measurement: {', '.join(unknown)}")
     missed = False
-    for name in chosen or NAMES:
-        if importlib.util.find_spec(f"bench.{name}") is None:
+    for name in asked.names or NAMES:
+        if name == "plot":
+            importlib.import_module("bench.plot").draw()
             continue
         print(f"== {name}", flush=True)
-        result = importlib.import_module(f"bench.{name}").run()
-        if isinstance(result, Iterable):
-            print(table(row for row in result if isinstance(row, Row)), flush=True)
-        missed = missed or result is False
+        began = time.monotonic()
+        rows = list(importlib.import_module(f"bench.{name}").run(asked.effort))
+        show(rows)
+        print(f"kept in {save(name, asked.effort, rows, time.monotonic() - began)}", flush=True)
+        missed = missed or any(row.gate and row.met is False for row in rows)
     return 1 if missed else 0
 
 

@@ -21,8 +21,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from servers.embedded import Embedded
 from servers.kafka import Kafka
-from servers.kafka_jars import fetch
 
+from bench.kafkas import jars
+from bench.processes import cpu
 from eson.brokers.embedded.settings import Settings
 
 PARTITIONS = 4
@@ -30,7 +31,6 @@ RECORD = 1000
 WARM, MEASURED = 150_000, 400_000
 BATCH = 64_000
 MOST_RESIDENT_MB, MOST_READY = 80.0, 1.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -69,9 +69,10 @@ def _embedded(folder: Path, scale: float) -> Cost:
 
 
 def _kafka(folder: Path, scale: float) -> Cost:
-    kafka = Kafka(fetch(), folder / "kafka")
+    kafka = Kafka(jars(), folder / "kafka")
     kafka.start()
     try:
+        kafka.stop_node()
         began = time.monotonic()
         kafka.restart()
         ready = time.monotonic() - began
@@ -86,11 +87,11 @@ def _measure(bootstrap: str, pid: int, ready: float, scale: float) -> Cost:
     warm, measured = int(WARM * scale), int(MEASURED * scale)
     _write(bootstrap, "warm", warm)
     _read(bootstrap, "warm", warm)
-    before = _cpu(pid)
+    before = cpu(pid)
     _write(bootstrap, "load", measured)
-    between = _cpu(pid)
+    between = cpu(pid)
     _read(bootstrap, "load", measured)
-    after = _cpu(pid)
+    after = cpu(pid)
     gigabytes = measured * RECORD / 1e9
     return Cost((between - before) / gigabytes, (after - between) / gigabytes, _resident(pid), ready)
 
@@ -130,11 +131,6 @@ def _read(bootstrap: str, topic: str, count: int) -> None:
             assert message.error() is None, message.error()
             count -= 1
     consumer.close()
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _resident(pid: int) -> float:
