@@ -2,8 +2,8 @@
 
 Two Apache Kafkas of one node each, topics filled beforehand, one carrier at a time, every run's count checked.  The
 processor has all its promises on: CRCs checked, journal synced, idempotent sequences, acknowledged by all; the loop is
-idempotent with linger 5 ms and not exactly once; MirrorMaker 2 is set up for volume (`carriers.py`), its figure is the slope when warm.
-Wall-clock time says little: brokers and carriers share the machine.
+idempotent with linger 5 ms and not exactly once; MirrorMaker 2 is set up for volume (`carriers.py`), its figure is the
+slope when warm.  Wall-clock time says little: brokers and carriers share the machine.
 """
 
 from __future__ import annotations
