@@ -20,6 +20,7 @@ from eson.agent.flows import Flows
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.incoming import Incoming
 from eson.agent.joining import Joining
+from eson.agent.journals import KeptJournals
 from eson.agent.leases import Lapses, Leases
 from eson.agent.lineage import Lineages
 from eson.agent.listing import Lists
@@ -74,7 +75,8 @@ def build_agent(
     parts = Parts(brokers, names)
     streams = OpenStreams(access)
     lineages = Lineages(store)
-    carriers = Carriers(store, hosting, access, parts, processors, sealing_key)
+    journals = KeptJournals(processors, store)
+    carriers = Carriers(store, hosting, access, parts, journals, sealing_key)
     readers = Readers(store, parts)
     tellers = Tellers(remotes, tasks)
     provided = Copies(store, hosting, parts, carriers, tellers, readers, streams, locks, audit, clock, limits)
@@ -89,7 +91,7 @@ def build_agent(
     endings.incoming = received
     joining = Joining(store, received, sessions, calls, lineages, locks, tasks, clock, limits, sealing_key)
     finding = Finding(store, access)
-    local_processors = LocalProcessors(store, access, parts, processors, locks, audit, clock)
+    local_processors = LocalProcessors(store, access, parts, journals, locks, audit, clock)
     between = Processing(
         store,
         hosting,
@@ -108,7 +110,7 @@ def build_agent(
     )
     endings.processing = between
     pausing = Pausing(store, finding, carriers, local_processors, tellers, locks, audit, clock)
-    statuses = Statuses(store, carriers, local_processors, received, tellers, locks, tasks, clock)
+    statuses = Statuses(store, carriers, local_processors, journals, received, tellers, locks, tasks, clock)
     processors.listen(statuses.changed)
     told = Told(store, tasks, received.check)
     tellers.notified = told.soon

@@ -10,6 +10,7 @@ from eson.agent.carriers import Carriers
 from eson.agent.copies import Teller
 from eson.agent.following import followed
 from eson.agent.incoming import Incoming
+from eson.agent.journals import KeptJournals
 from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.pausing import record_lock
@@ -35,6 +36,7 @@ class Statuses:
         store: Store,
         carriers: Carriers,
         local_processors: LocalProcessors,
+        journals: KeptJournals,
         incoming: Incoming,
         teller: Teller,
         locks: Locks,
@@ -44,6 +46,7 @@ class Statuses:
         self._store = store
         self._carriers = carriers
         self._local = local_processors
+        self._journals = journals
         self._incoming = incoming
         self._teller = teller
         self._locks = locks
@@ -78,6 +81,8 @@ class Statuses:
     async def follow(self, id: str) -> None:
         """Raises `Busy`, `TryLater`."""
         status = self._carriers.status_of(id)
+        if status is not None and status.state == "running":
+            await self._journals.keep(id)
         if status is not None and PROCESSOR_ID.match(id):
             await self._local.follow(status)
             return

@@ -40,7 +40,7 @@ class MemoryProcessors:
             self.change(order.id, state="unreachable")
             raise TryLater(f"Processor {order.id} is not ready yet")
         if known is None or known.state not in ("running", "paused"):
-            self.change(order.id, state="running")
+            self.change(order.id, state="running", lanes=f"lanes of {order.id}".encode())
 
     async def update(self, order: ProcessorOrder) -> None:
         self.calls.append(("update", order.id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -35,6 +35,8 @@ class ProcessorOrder:
     bytes_per_second: int | None = None
     when: str = ""
     """A signal's condition (CloudEvents SQL), "" for all events."""
+    lanes: bytes = field(default=b"", compare=False, repr=False)
+    """What it said of its journal when it was ready last: a journal that holds less is lost, and never begun anew."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class ProcessorStatus:
     login_refused: bool = False
     gaps: Sequence[tuple[int, int, int]] = ()
     """(partition, first, last missing offset) seen since the processor was created."""
+    lanes: bytes = field(default=b"", repr=False)
+    """What its journal begins with, once it was ready: to be kept, and given back in `ProcessorOrder.lanes`."""
 
 
 class Processors(Protocol):

@@ -95,7 +95,8 @@ class Supervised:
             self._progress(report.progress)
         elif kind == "ready":
             self._ready = True
-            self._set("running", last_error="", login_refused=False)
+            self.order = replace(self.order, lanes=report.ready.lanes)
+            self._set("running", last_error="", login_refused=False, lanes=report.ready.lanes)
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(None)

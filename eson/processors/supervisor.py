@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -120,7 +121,7 @@ class Supervisor:
     # Members and hosts
 
     def _change(self, member: Supervised, order: ProcessorOrder) -> None:
-        member.order = order
+        member.order = replace(order, lanes=member.order.lanes or order.lanes)
         member.ordered()
         answered = member.host.order(pb.Order(update=pb.Update(create=member.message())))
         if answered is not None:

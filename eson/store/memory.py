@@ -27,6 +27,7 @@ class _Tables:
     credentials: dict[tuple[str, str], StoredCredential] = field(default_factory=dict)
     intentions: dict[str, Intention] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
+    journals: dict[str, bytes] = field(default_factory=dict)
     processors: dict[str, StoredProcessor] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
@@ -61,6 +62,8 @@ _CHANGES: Mapping[type[Any], Callable[[_Tables, Any], object]] = {
     port.DropIntention: lambda t, x: t.intentions.pop(x.object, None),
     port.PutCall: lambda t, x: t.calls.update({x.call.key: x.call}),
     port.DropCall: lambda t, x: t.calls.pop(x.key, None),
+    port.PutJournal: lambda t, x: t.journals.update({x.processor: x.lanes}),
+    port.DropJournal: lambda t, x: t.journals.pop(x.processor, None),
     port.PutProcessor: lambda t, x: t.processors.update({x.processor.id: x.processor}),
     port.DropProcessor: lambda t, x: t.processors.pop(x.id, None),
     port.PutAccount: lambda t, x: t.accounts.update({x.account.name: x.account}),
@@ -170,6 +173,9 @@ class MemoryStore:
 
     async def calls(self) -> Sequence[Call]:
         return [value for _, value in sorted(self._tables.calls.items())]
+
+    async def journal(self, processor: str) -> bytes:
+        return self._tables.journals.get(processor, b"")
 
     async def processor(self, id: str) -> StoredProcessor | None:
         return self._tables.processors.get(id)

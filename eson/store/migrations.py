@@ -80,9 +80,12 @@ _PROCESSORS = (
 
 _ADOPTED = ("ALTER TABLE flows ADD COLUMN adopted BOOLEAN NOT NULL DEFAULT 0",)
 
+_JOURNALS = ("CREATE TABLE journals (processor TEXT PRIMARY KEY, lanes BLOB NOT NULL) WITHOUT ROWID",)
+
 MIGRATIONS: Sequence[Migration] = (
     Migration(1, _FIRST),
     Migration(2, _PROCESSORS),
     Migration(3, _ADOPTED),
+    Migration(4, _JOURNALS),
 )
 LATEST = MIGRATIONS[-1].number

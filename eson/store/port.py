@@ -91,6 +91,19 @@ class DropCall:
 
 
 @dataclass(frozen=True)
+class PutJournal:
+    """What the journal of a processor begins with: `ProcessorStatus.lanes`."""
+
+    processor: str
+    lanes: bytes
+
+
+@dataclass(frozen=True)
+class DropJournal:
+    processor: str
+
+
+@dataclass(frozen=True)
 class PutProcessor:
     processor: StoredProcessor
 
@@ -131,6 +144,8 @@ Change = (
     | DropIntention
     | PutCall
     | DropCall
+    | PutJournal
+    | DropJournal
     | PutProcessor
     | DropProcessor
     | PutAccount
@@ -205,6 +220,9 @@ class Store(Protocol):
     async def intentions(self) -> Sequence[Intention]: ...
 
     async def calls(self) -> Sequence[Call]: ...
+
+    async def journal(self, processor: str) -> bytes:
+        """What `PutJournal` said, b"" if nothing."""
 
     async def processor(self, id: str) -> StoredProcessor | None: ...
 

@@ -75,6 +75,10 @@ calls = Table(
     _text("next", nullable=True),
 )
 
+journals = Table(
+    "journals", metadata, _text("processor", key=True), Column("lanes", LargeBinary, nullable=False)
+)
+
 processors = Table(
     "processors",
     metadata,

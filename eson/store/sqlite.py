@@ -242,6 +242,10 @@ class SqliteStore:
         found = await self._ask(lambda c: statements.every(c, schema.calls))
         return [rows.call_of(row) for row in found]
 
+    async def journal(self, processor: str) -> bytes:
+        row = await self._ask(lambda c: statements.one(c, schema.journals, processor=processor))
+        return b"" if row is None else bytes(row["lanes"])
+
     async def processor(self, id: str) -> StoredProcessor | None:
         row = await self._ask(lambda c: statements.one(c, schema.processors, id=id))
         return None if row is None else rows.processor_of(row)

@@ -74,6 +74,8 @@ _CHANGES: Mapping[type[Any], Callable[[Connection, Any], None]] = {
     port.DropIntention: lambda c, x: _drop(c, schema.intentions, object=x.object),
     port.PutCall: lambda c, x: _put(c, schema.calls, rows.call_row(x.call)),
     port.DropCall: lambda c, x: _drop(c, schema.calls, key=x.key),
+    port.PutJournal: lambda c, x: _put(c, schema.journals, {"processor": x.processor, "lanes": x.lanes}),
+    port.DropJournal: lambda c, x: _drop(c, schema.journals, processor=x.processor),
     port.PutProcessor: _put_processor,
     port.DropProcessor: _drop_processor,
     port.PutAccount: lambda c, x: _put(c, schema.accounts, rows.account_row(x.account)),

@@ -63,6 +63,12 @@ class Topics:
     def end(self, topic: str) -> ProcessorEnd:
         return ProcessorEnd(self.access(), topic, topic)
 
+    def drop_before(self, topic: str, offsets: dict[int, int]) -> None:
+        """Removes records from the beginning (DeleteRecords)."""
+        gone = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        for one in self.admin.delete_records(gone).values():
+            one.result(30)
+
     def ends(self, topic: str) -> dict[int, int]:
         """Partition → end offset."""
         consumer, last = self.consumer(), time.monotonic() + 30

@@ -22,6 +22,7 @@ from eson.processors.child.session import Session
 from eson.processors.child.trouble import Again, Failing, LoginRefused, Silent, Stopped, Trouble
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.backoff import Backoff
+from eson.processors.core.journal import lanes_said
 from eson.processors.core.rates import Bucket
 from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd, ProcessorOrder
@@ -213,7 +214,9 @@ class Carrier:
         if not self._ready:
             self._ready, self._since = True, None
             guarantee = "exactly-once" if session.exact else "at-least-once"
-            self._tell(pb.Report(ready=pb.Ready(processor=self._order.id, guarantee=guarantee)))
+            lanes = lanes_said(state.lane for state in session.journal.lanes.values())
+            ready = pb.Ready(processor=self._order.id, guarantee=guarantee, lanes=lanes)
+            self._tell(pb.Report(ready=ready))
 
     def _say_unreachable(self, trouble: Trouble) -> None:
         self._ready = False

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from eson.brokers.kafka.wire.apis import FetchResponse
-from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, magic_of, parse_header, split_entries
+from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, BatchHeader, magic_of, parse_header, split_entries
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
 from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic, listed
@@ -21,10 +21,10 @@ PATIENCE = 30.0
 _STEP = 0.2
 
 
-async def newest_sequence(
+async def newest_batch(
     cluster: Cluster, topic: Topic, connection: Connection, lane: Lane, offset: int, past: int
-) -> int | None:
-    """The newest sequence of the lane's producer at or behind `offset`, None if there is none.
+) -> BatchHeader | None:
+    """The newest batch of the lane's producer at or behind `offset`, None if there is none.
 
     Waits until the partition's end is past `past`.  Raises `Stopped` if it never is and nothing of ours is left.
     """
@@ -36,7 +36,8 @@ async def newest_sequence(
         end = await _end(cluster, connection, partition)
     first = (await cluster.offsets(connection, [partition], EARLIEST))[partition]
     lost = end <= past
-    newest, at = None, first if lost else max(offset, first)
+    newest: BatchHeader | None = None
+    at = first if lost else max(offset, first)
     while at < end:
         newest_here, following = await _scan(cluster, topic, connection, lane, at)
         newest = newest if newest_here is None else newest_here
@@ -56,9 +57,10 @@ async def _end(cluster: Cluster, connection: Connection, partition: int) -> int:
 
 async def _scan(
     cluster: Cluster, topic: Topic, connection: Connection, lane: Lane, at: int
-) -> tuple[int | None, int]:
-    answer = await _fetch(topic, connection, lane.destination_partition, at)
-    newest, following = None, at
+) -> tuple[BatchHeader | None, int]:
+    answer = await fetch_some(topic, connection, lane.destination_partition, at)
+    newest: BatchHeader | None = None
+    following = at
     for part in (part for one in listed(answer.responses) for part in listed(one.partitions)):
         if part.error_code and part.error_code != ErrorCode.OFFSET_OUT_OF_RANGE:
             raise cluster.trouble(part.error_code, f"partition {part.partition_index}")
@@ -69,14 +71,17 @@ async def _scan(
             header = parse_header(batch)
             following = max(following, header.last_offset + 1)
             if header.producer_id == lane.producer_id and header.producer_epoch == lane.epoch:
-                newest = header.last_sequence
+                newest = header
     return newest, following
 
 
-async def _fetch(topic: Topic, connection: Connection, partition: int, offset: int) -> Any:
+async def fetch_some(
+    topic: Topic, connection: Connection, partition: int, offset: int, committed: bool = False
+) -> Any:
+    """One answer of a partition from `offset` on; it need not hold anything."""
     version = fetch_version(connection, topic)
     connection.cap = max(connection.cap, LARGEST_BATCH)
-    request = fetch_request(topic, {partition: offset}, SCAN_BYTES, 0.1, committed=False)
+    request = fetch_request(topic, {partition: offset}, SCAN_BYTES, 0.1, committed=committed)
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def answered(frame: memoryview) -> None:

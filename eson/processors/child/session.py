@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from eson.brokers.kafka.wire.apis import ApiVersionsRequest
-from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic
-from eson.processors.child.connection import Connection
+from eson.processors.child.cluster import EARLIEST, LATEST, Cluster
+from eson.processors.child.ends import End
 from eson.processors.child.fetcher import FETCH_BYTES, LARGEST_BATCH, Fetcher, OutOfRange
 from eson.processors.child.journal_file import JournalFile
 from eson.processors.child.lanes import Counters, Planned, RunningLane
 from eson.processors.child.planning import Changed, Planner
 from eson.processors.child.producer import Producer
 from eson.processors.child.remaking import remaking
-from eson.processors.child.scanning import newest_sequence
+from eson.processors.child.restoring import Restoring, lost, missing
+from eson.processors.child.scanning import newest_batch
 from eson.processors.child.trouble import Again, Stopped, Trouble
 from eson.processors.core.journal import (
+    Journal,
     Lane,
     LaneState,
     acknowledged_line,
     entry_line,
     gap_line,
     lane_line,
+    lane_records,
     skip_line,
 )
 from eson.processors.core.rates import Bucket
@@ -40,16 +42,6 @@ OUTSTANDING = 2 * FETCH_BYTES
 RENEW_AT = 0.8
 """Part of a login's lifetime after which the session is opened anew."""
 NOTE_EVERY = 1.0
-
-
-@dataclass
-class End:
-    """One end while a session is open."""
-
-    cluster: Cluster
-    topic: Topic
-    connections: dict[int, Connection] = field(default_factory=dict)
-    """Node → connection for carrying."""
 
 
 class Session:
@@ -92,7 +84,8 @@ class Session:
                 connection.lost = self._fail
                 end.connections[node] = connection
         self.exact = all(end.cluster.keeps_producers(end.connections.values()) for end in self._destinations)
-        self._check_topics()
+        self._check_topics(self.journal.lanes.values())
+        await self._restore()
         await self._make_lanes()
         await self._find_positions()
         self._make_producers()
@@ -100,8 +93,12 @@ class Session:
         if self._ended.done():
             await self._ended
 
-    def _check_topics(self) -> None:
-        for state in self._file.journal.lanes.values():
+    @property
+    def journal(self) -> Journal:
+        return self._file.journal
+
+    def _check_topics(self, states: Iterable[LaneState]) -> None:
+        for state in states:
             lane = state.lane
             if lane.source >= len(self._sources) or lane.destination >= len(self._destinations):
                 raise Stopped("the journal knows more ends than the order")
@@ -111,6 +108,27 @@ class Session:
             ):
                 if id and end.topic.id and id != end.topic.id:
                     raise Stopped(f"{what} {end.topic.name} was deleted and created again")
+
+    async def _restore(self) -> None:
+        """Makes the journal again where it lacks what it had.  Raises `Stopped` where that proves nothing."""
+        states = missing(self.journal, self._order.lanes)
+        if not states:
+            return
+        self._check_topics(states)
+        if not self.exact:
+            raise lost("the destination does not tell what has arrived")
+        active = await self._ask_producers(states)
+        for state in states:
+            lane = state.lane
+            source, destination = self._sources[lane.source], self._destinations[lane.destination]
+            largest = min(await destination.cluster.max_bytes(), LARGEST_BATCH)
+            restoring = Restoring(source, destination, remaking(self._order, lane.source), largest)
+            await restoring.restore(state, active.get(lane.number))
+        for state in states:
+            self.journal.lanes[state.lane.number] = state
+            for record in lane_records(state):
+                self._file.add(record)
+        self._file.sync()
 
     async def _make_lanes(self) -> None:
         """A lane for each partition of a source and each destination that the journal does not have yet."""
@@ -141,7 +159,7 @@ class Session:
         end = self._destinations[destination]
         partitions = sorted(end.topic.leaders)
         target = partitions[partition % len(partitions)]
-        connection = end.connections[end.topic.leaders[target]]
+        connection = end.leader(target)
         producer, epoch = -1, -1
         if self.exact:
             producer, epoch = await self._producer_for(lanes, source, destination, target)
@@ -185,7 +203,7 @@ class Session:
 
     async def _ask_offsets(self, end: End, partitions: Iterable[int], when: int) -> dict[int, int]:
         found: dict[int, int] = {}
-        for node, mine in _by_leader(end.topic, partitions).items():
+        for node, mine in end.by_leader(partitions).items():
             found |= await end.cluster.offsets(end.connections[node], mine, when)
         return found
 
@@ -217,9 +235,7 @@ class Session:
         for number, end in enumerate(self._destinations):
             mine = [state.lane for state in states if state.lane.destination == number]
             active: dict[int, dict[int, Active]] = {}
-            for node, partitions in _by_leader(
-                end.topic, {one.destination_partition for one in mine}
-            ).items():
+            for node, partitions in end.by_leader({one.destination_partition for one in mine}).items():
                 active |= await end.cluster.producers(end.connections[node], partitions)
             for lane in mine:
                 known = active.get(lane.destination_partition, {}).get(lane.producer_id)
@@ -231,11 +247,11 @@ class Session:
         decision = resume(state, active or NotActive())
         if isinstance(decision, Scan):
             end = self._destinations[state.lane.destination]
-            connection = end.connections[end.topic.leaders[state.lane.destination_partition]]
-            newest = await newest_sequence(
+            connection = end.leader(state.lane.destination_partition)
+            newest = await newest_batch(
                 end.cluster, end.topic, connection, state.lane, decision.offset, decision.past
             )
-            decision = resume(state, NotActive(True, newest))
+            decision = resume(state, NotActive(True, None if newest is None else newest.last_sequence))
         if isinstance(decision, Stop):
             raise Stopped(f"partition {state.lane.destination_partition}: {decision.reason}")
         assert isinstance(decision, Continue)
@@ -257,7 +273,7 @@ class Session:
                 if lane.state.lane.source == number:
                     mine.setdefault(lane.source_partition, []).append(lane)
             remake = remaking(self._order, number)
-            for node, partitions in _by_leader(end.topic, mine).items():
+            for node, partitions in end.by_leader(mine).items():
                 planners = {one: Planner(mine[one], end.topic.name, remake) for one in partitions}
                 fetcher = Fetcher(end.cluster, end.topic, end.connections[node], planners, self._carry, size)
                 self._fetchers.append((number, fetcher))
@@ -445,10 +461,3 @@ class Session:
 
     def lag(self) -> int:
         return sum(lane.lag for lane in self.lanes)
-
-
-def _by_leader(topic: Topic, partitions: Iterable[int] | Mapping[int, object]) -> dict[int, list[int]]:
-    groups: dict[int, list[int]] = {}
-    for partition in sorted(partitions):
-        groups.setdefault(topic.leaders.get(partition, -1), []).append(partition)
-    return groups

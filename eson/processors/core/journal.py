@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from eson.processors.core.sequences import advance
 
 VERSION = 1
+MOST_SAID = 1 << 19
 KEEP = 512
 """Entries kept behind the acknowledged one: what a destination may lose and get again."""
 
@@ -134,6 +135,26 @@ def lane_line(lane: Lane) -> bytes:
     )
 
 
+def lanes_said(lanes: Iterable[Lane]) -> bytes:
+    """H records for who keeps them elsewhere; begins with a line feed if not all fit into `MOST_SAID` octets."""
+    octets = b"".join(map(lane_line, lanes))
+    if len(octets) <= MOST_SAID:
+        return octets
+    return b"\n" + octets[: octets.rindex(b"\n", 0, MOST_SAID) + 1]
+
+
+def lanes_heard(octets: bytes) -> tuple[list[Lane], bool]:
+    """What `lanes_said` gave, and whether it is all.  Raises `JournalError`."""
+    records = octets.removeprefix(b"\n")
+    try:
+        lanes = [_lane(text.removeprefix("H ").split(" ")) for text, _ in _records(records)]
+    except ValueError:
+        raise JournalError("what was kept of the journal makes no sense") from None
+    if records and not lanes:
+        raise JournalError("what was kept of the journal is damaged")
+    return lanes, not octets.startswith(b"\n")
+
+
 def entry_line(number: int, entry: Entry) -> bytes:
     return line(f"P {number} {entry.first} {entry.last} {entry.next_offset} {entry.crc}")
 
@@ -174,16 +195,22 @@ def parse(octets: bytes) -> Journal:
 def compacted(journal: Journal) -> Iterator[bytes]:
     """The records of a new file that says the same."""
     yield opening(journal.processor)
-    for number, state in sorted(journal.lanes.items()):
-        yield lane_line(state.lane)
-        for first, last in state.gaps:
-            yield gap_line(number, first, last)
-        if state.start != state.lane.start or state.gaps:
-            yield skip_line(number, state.start)
-        for entry in state.entries:
-            yield entry_line(number, entry)
-        if state.acknowledged is not None:
-            yield acknowledged_line(number, *state.acknowledged)
+    for _, state in sorted(journal.lanes.items()):
+        yield from lane_records(state)
+
+
+def lane_records(state: LaneState) -> Iterator[bytes]:
+    """The records that say what is known of one lane."""
+    number = state.lane.number
+    yield lane_line(state.lane)
+    for first, last in state.gaps:
+        yield gap_line(number, first, last)
+    if state.start != state.lane.start or state.gaps:
+        yield skip_line(number, state.start)
+    for entry in state.entries:
+        yield entry_line(number, entry)
+    if state.acknowledged is not None:
+        yield acknowledged_line(number, *state.acknowledged)
 
 
 _MARK = re.compile(rb"^(.*) ([0-9a-f]{8})$")

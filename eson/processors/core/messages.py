@@ -39,6 +39,7 @@ def create_message(
         when=order.when,
         addresses=_addresses_message(reach),
         paused=paused,
+        lanes=order.lanes,
     )
     if order.start == "now":
         message.start.where = pb.Start.NOW
@@ -65,6 +66,7 @@ def read_create(message: pb.Create) -> ProcessorOrder:
         records_per_second=message.records_per_second or None,
         bytes_per_second=message.bytes_per_second or None,
         when=message.when,
+        lanes=message.lanes,
     )
 
 

@@ -175,6 +175,7 @@ class Create(_message.Message):
     WHEN_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     processor: _builtins.str
     """Names the processor in every other message."""
     kind: Global___Kind.ValueType
@@ -187,6 +188,8 @@ class Create(_message.Message):
     """SIGNAL: which events pass; "" for all."""
     paused: _builtins.bool
     """Created paused: both ends are reached, nothing is carried."""
+    lanes: _builtins.bytes
+    """What the last Ready said: the journal must hold these lanes, or be made again from both ends."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___End]: ...
     @_builtins.property
@@ -211,10 +214,11 @@ class Create(_message.Message):
         when: _builtins.str = ...,
         addresses: Global___Addresses | None = ...,
         paused: _builtins.bool = ...,
+        lanes: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "bytes_per_second", b"bytes_per_second", "destinations", b"destinations", "journal", b"journal", "kind", b"kind", "paused", b"paused", "processor", b"processor", "records_per_second", b"records_per_second", "sources", b"sources", "start", b"start", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "bytes_per_second", b"bytes_per_second", "destinations", b"destinations", "journal", b"journal", "kind", b"kind", "lanes", b"lanes", "paused", b"paused", "processor", b"processor", "records_per_second", b"records_per_second", "sources", b"sources", "start", b"start", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -467,18 +471,22 @@ class Ready(_message.Message):
 
     PROCESSOR_FIELD_NUMBER: _builtins.int
     GUARANTEE_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     processor: _builtins.str
     guarantee: _builtins.str
     """exactly-once | at-least-once"""
+    lanes: _builtins.bytes
+    """The H records of the journal, to be given back with Create; begins with a line feed if not all fit."""
     def __init__(
         self,
         *,
         processor: _builtins.str = ...,
         guarantee: _builtins.str = ...,
+        lanes: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guarantee", b"guarantee", "processor", b"processor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guarantee", b"guarantee", "lanes", b"lanes", "processor", b"processor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -304,3 +304,13 @@ def test_finds_processors_by_owner_and_by_each_of_their_flows(store: port.Store)
     assert run(store.processors()) == [bridge]
     assert run(store.processors(source="c.flows.unix.ar")) == []
     assert run(store.processor("p-bbbbbbb")) is None
+
+
+def test_keeps_what_a_journal_begins_with(store: port.Store) -> None:
+    """Octets as they are; nothing for a processor that never said anything."""
+    assert run(store.journal("p-aaaaaaa")) == b""
+    run(store.apply(port.PutJournal("p-aaaaaaa", b"H 0\n\x00")))
+    run(store.apply(port.PutJournal("p-aaaaaaa", b"H 1\n\xff")))
+    assert run(store.journal("p-aaaaaaa")) == b"H 1\n\xff"
+    run(store.apply(port.DropJournal("p-aaaaaaa"), port.DropJournal("p-bbbbbbb")))
+    assert run(store.journal("p-aaaaaaa")) == b""

@@ -1,0 +1,62 @@
+"""What each processor's journal begins with, kept in the store: a journal that is lost is never begun anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from eson.processors.port import ProcessorOrder, Processors, ProcessorStatus
+from eson.store.port import DropJournal, PutJournal, Store
+
+
+class KeptJournals:
+    """`Processors` that are given back what they said of their journals."""
+
+    def __init__(self, processors: Processors, store: Store) -> None:
+        self._processors = processors
+        self._store = store
+
+    async def create(self, order: ProcessorOrder) -> None:
+        await self._processors.create(await self._known(order))
+        await self.keep(order.id)
+
+    async def update(self, order: ProcessorOrder) -> None:
+        await self._processors.update(await self._known(order))
+        await self.keep(order.id)
+
+    async def _known(self, order: ProcessorOrder) -> ProcessorOrder:
+        return replace(order, lanes=await self._store.journal(order.id))
+
+    async def keep(self, id: str) -> None:
+        """Writes down what the processor said, if that is new.  Raises `TryLater`."""
+        status = self._processors.status(id)
+        if status is not None and status.lanes and status.lanes != await self._store.journal(id):
+            await self._store.apply(PutJournal(id, status.lanes))
+
+    async def pause(self, id: str) -> None:
+        await self._processors.pause(id)
+
+    async def resume(self, id: str) -> None:
+        await self._processors.resume(id)
+
+    async def stop_processor(self, id: str) -> None:
+        await self._processors.stop_processor(id)
+
+    async def destroy(self, id: str) -> None:
+        await self._processors.destroy(id)
+        await self._store.apply(DropJournal(id))
+
+    def status(self, id: str) -> ProcessorStatus | None:
+        return self._processors.status(id)
+
+    def ids(self) -> Sequence[str]:
+        return self._processors.ids()
+
+    def listen(self, changed: Callable[[ProcessorStatus], None]) -> None:
+        self._processors.listen(changed)
+
+    async def start(self) -> None:
+        await self._processors.start()
+
+    async def stop(self) -> None:
+        await self._processors.stop()

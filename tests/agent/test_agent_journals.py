@@ -1,0 +1,47 @@
+"""What a processor says of its journal is kept, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from eson.agent.journals import KeptJournals
+from eson.brokers.port import Access
+from eson.processors.memory import MemoryProcessors
+from eson.processors.port import ProcessorEnd, ProcessorOrder
+from eson.store.memory import MemoryStore
+
+END = ProcessorEnd(Access(()), "q", "f.flows.unix.ar")
+ORDER = ProcessorOrder("p-aaaaaaa", "bridge", (END,), (END,))
+
+
+def run(work: Any) -> Any:
+    return asyncio.run(work)
+
+
+def test_it_is_kept_when_it_is_ready_and_given_back_when_it_begins_again() -> None:
+    processors, store = MemoryProcessors(), MemoryStore()
+    kept = KeptJournals(processors, store)
+    run(kept.create(ORDER))
+    assert processors.orders[ORDER.id].lanes == b""
+    said = processors.status(ORDER.id).lanes  # type: ignore[union-attr]
+    assert said
+    assert run(store.journal(ORDER.id)) == said
+    run(kept.stop_processor(ORDER.id))
+    run(KeptJournals(processors, store).create(ORDER))
+    assert processors.orders[ORDER.id].lanes == said
+
+
+def test_one_that_never_was_ready_begins_as_ordered() -> None:
+    processors, store = MemoryProcessors(), MemoryStore()
+    kept = KeptJournals(processors, store)
+    run(kept.keep(ORDER.id))
+    assert run(store.journal(ORDER.id)) == b""
+
+
+def test_it_goes_with_its_processor() -> None:
+    processors, store = MemoryProcessors(), MemoryStore()
+    kept = KeptJournals(processors, store)
+    run(kept.create(ORDER))
+    run(kept.destroy(ORDER.id))
+    assert run(store.journal(ORDER.id)) == b""

@@ -1,0 +1,141 @@
+"""A journal that is gone: made again where both ends prove what has arrived, never begun anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from servers.embedded import Embedded, StartEmbedded
+from servers.kafka_topics import Topics, bridge
+from servers.processor import ProcessorChild
+
+from eson.processors.port import ProcessorOrder
+
+Children = list[ProcessorChild]
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    made: Children = []
+    yield made
+    for child in made:
+        child.kill()
+
+
+@pytest.fixture
+def topics(open_embedded: Embedded) -> Topics:
+    return Topics(open_embedded.bootstrap())
+
+
+class Life:
+    """One order carried by one process after the other."""
+
+    def __init__(self, order: ProcessorOrder, journal: Path, children: Children) -> None:
+        self.order, self.journal, self._children = order, journal, children
+
+    def begin(self) -> ProcessorChild:
+        child = ProcessorChild(self.order, self.journal)
+        self._children.append(child)
+        return child
+
+    def carry(self, count: int) -> None:
+        """Until so many were carried; what it said of its journal is kept, as the agent does."""
+        child = self.begin()
+        self.order = replace(self.order, lanes=child.wait_ready().lanes)
+        child.wait_records(count)
+        child.kill()
+
+    def stops(self) -> str:
+        """Why it does not go on."""
+        failed = self.begin().wait(lambda report: report.HasField("error"))
+        assert failed.error.stopped
+        return failed.error.reason
+
+
+def _equal(topics: Topics, source: str, copy: str) -> None:
+    wanted, end = topics.digest(source), time.monotonic() + 30
+    while sum(topics.ends(copy).values()) < sum(count for count, _ in wanted.values()):
+        assert time.monotonic() < end, topics.ends(copy)
+        time.sleep(0.05)
+    time.sleep(0.3)  # what were too much would come now
+    assert topics.digest(copy) == wanted
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_it_is_made_again_and_nothing_comes_twice(
+    topics: Topics, tmp_path: Path, children: Children, left: str
+) -> None:
+    source, copy = topics.create("source"), topics.create("copy")
+    life = Life(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal", children)
+    topics.fill(source, 3000)
+    life.carry(3000)
+    for round in range(2):
+        topics.fill(source, 500, round + 1)
+        life.journal.unlink()
+        if left == "an empty file":
+            life.journal.touch()
+        life.carry(500)
+    _equal(topics, source, copy)
+
+
+def test_a_journal_that_nothing_followed_from_is_no_loss(
+    topics: Topics, tmp_path: Path, children: Children
+) -> None:
+    """Ready once, killed before the first event: the destination holds nothing of ours, so it begins where it should."""
+    source, copy = topics.create("source"), topics.create("copy")
+    life = Life(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal", children)
+    life.carry(0)
+    life.journal.unlink()
+    topics.fill(source, 100)
+    life.carry(100)
+    _equal(topics, source, copy)
+
+
+def test_where_the_source_lost_its_beginning_nothing_is_proved(
+    topics: Topics, tmp_path: Path, children: Children
+) -> None:
+    source, copy = topics.create("source", 1), topics.create("copy", 1)
+    life = Life(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal", children)
+    topics.fill(source, 500, partitions=1)
+    life.carry(500)
+    topics.drop_before(source, {0: 100})
+    life.journal.unlink()
+    reason = life.stops()
+    assert "its journal is lost" in reason
+    assert "the source does not hold any more what it began with" in reason
+    assert "FROM" in reason, "what to do"
+    assert sum(topics.ends(copy).values()) == 500
+
+
+def test_the_journal_of_another_life_is_not_taken(
+    topics: Topics, start_embedded: StartEmbedded, tmp_path: Path, children: Children
+) -> None:
+    source, copy = topics.create("source", 1), topics.create("copy", 1)
+    order = bridge(topics.end(source), topics.end(copy))
+    life = Life(order, tmp_path / "journal", children)
+    topics.fill(source, 10, partitions=1)
+    life.carry(10)
+    other = Life(order, tmp_path / "other", children)
+    other.begin().wait_records(10)
+    other._children[-1].kill()
+    other.journal.rename(life.journal)
+    assert "is another" in life.stops()
+
+
+def test_a_signal_is_made_again_with_what_it_left_out(
+    topics: Topics, tmp_path: Path, children: Children
+) -> None:
+    """Its condition is evaluated anew up to where the destination is."""
+    source, copy = topics.create("source", 1), topics.create("copy", 1)
+    order = replace(bridge(topics.end(source), topics.end(copy)), kind="signal", when="esonoffset % 3 = 0")
+    life = Life(order, tmp_path / "journal", children)
+    topics.fill(source, 300, partitions=1)
+    life.carry(100)
+    life.journal.unlink()
+    topics.fill(source, 30, 1, partitions=1)
+    life.carry(10)
+    time.sleep(0.3)
+    assert sum(topics.ends(copy).values()) == 110
