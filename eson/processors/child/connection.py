@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import ssl
 import struct
@@ -47,12 +48,14 @@ class Connection:
         self.lost: Callable[[Trouble], None] | None = None
         self.trouble: Trouble | None = None
         self.cap = CONTROL_CAP
+        self.round_trip = math.inf
+        """Seconds that the quickest answer took."""
         self._sock, self._loop, self._fd = sock, loop, sock.fileno()
         self._tls = isinstance(sock, ssl.SSLSocket)
         self._buffer = bytearray(_START)
         self._view = memoryview(self._buffer)
         self._filled = 0
-        self._waiting: deque[tuple[int, float, Answer]] = deque()
+        self._waiting: deque[tuple[int, float, float, Answer]] = deque()
         self._unsent: deque[memoryview] = deque()
         self._correlation = 0
         self._low = 1
@@ -98,7 +101,8 @@ class Connection:
         """
         if self.trouble is not None:
             return
-        self._waiting.append((self._correlation, self._loop.time() + timeout, answered))
+        now = self._loop.time()
+        self._waiting.append((self._correlation, now, now + timeout, answered))
         if self._tls:
             parts = (b"".join(parts),)
         if self._unsent:
@@ -216,15 +220,16 @@ class Connection:
     def _answered(self, frame: memoryview) -> None:
         if not self._waiting:
             raise MalformedMessage("an answer that nobody asked for")
-        correlation, _, answered = self._waiting.popleft()
+        correlation, sent, _, answered = self._waiting.popleft()
         (got,) = _LENGTH.unpack_from(frame)
         if got != correlation:
             raise MalformedMessage(f"the answer to request {got}, awaited is that to {correlation}")
+        self.round_trip = min(self.round_trip, self._loop.time() - sent)
         answered(frame)
 
     def _check(self) -> None:
         self._timer = self._loop.call_later(_CHECK, self._check)
-        if self._waiting and self._loop.time() > self._waiting[0][1] + self._filled / SLOWEST:
+        if self._waiting and self._loop.time() > self._waiting[0][2] + self._filled / SLOWEST:
             self.close(Silent(f"{self.name} does not answer"))
 
     # End

@@ -19,9 +19,8 @@ from eson.processors.child.trouble import Failing, Trouble, Unreachable
 
 FETCH_BYTES = 2 << 20
 FAR_BYTES = 6 << 20
-"""For sources that are far: what a full answer may hold where one takes longer than `FAR`, so that the link is filled."""
+"""For sources that are far: what an answer may hold where no answer came within `FAR`, so that the link is filled."""
 FAR = 0.06
-_SLOW_ANSWERS = 3
 LARGEST_BATCH = 16 << 20
 """Octets of an answer that may exceed what was asked for, because one batch is always given whole."""
 MAX_WAIT = 5.0
@@ -98,7 +97,6 @@ class Fetcher:
         self._version = fetch_version(connection, topic)
         connection.cap = LARGEST_BATCH + max(fetch_bytes, FAR_BYTES)
         self._turn = 0
-        self._slow = 0
         self._pool: list[bytearray] = []
 
     async def run(self) -> None:
@@ -116,13 +114,15 @@ class Fetcher:
             answer = self._fetch()
             await self._carry(planned)
 
-    def _adapt(self, took: float, octets: int) -> None:
-        """Asks for more at once where full answers take long: one Fetch fills a link only so far."""
-        if octets < self._bytes * 3 // 4 or not FETCH_BYTES <= self._bytes < FAR_BYTES:
-            return
-        self._slow = self._slow + 1 if took > FAR else 0
-        if self._slow >= _SLOW_ANSWERS:
-            self._slow, self._bytes = 0, min(FAR_BYTES, 2 * self._bytes)
+    def _adapt(self, octets: int) -> None:
+        """Asks for more at once where the source is far: one Fetch fills a link only so far.
+
+        The quickest answer tells, not this one: a broker that is merely busy gains nothing by larger answers.
+        """
+        if self._connection.round_trip <= FAR:
+            self._bytes = min(self._bytes, FETCH_BYTES)
+        elif octets >= self._bytes * 3 // 4 and FETCH_BYTES <= self._bytes < FAR_BYTES:
+            self._bytes = min(FAR_BYTES, 2 * self._bytes)
 
     def _memory(self) -> bytearray:
         usual = self._bytes + _BESIDE
@@ -141,10 +141,9 @@ class Fetcher:
         request = fetch_request(self._topic, positions, self._bytes, MAX_WAIT)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        sent = loop.time()
 
         def answered(frame: memoryview) -> None:
-            self._adapt(loop.time() - sent, len(frame))
+            self._adapt(len(frame))
             decoded = decode_response(FetchResponse, self._version, frame, MOST_ELEMENTS)
             buffer = self._connection.detach(self._memory())
             if not future.done():
