@@ -11,8 +11,11 @@ import pytest
 from servers.embedded import Embedded, StartEmbedded
 from servers.kafka_topics import Feed, Topics, bridge
 from servers.processor import ProcessorChild
+from servers.proxy import Proxy
 
 KILLS = 5
+MOST_GROWTH = 12 << 10
+"""Private kilobytes that what waits may take, far below what an answer's memory for each of it would."""
 
 
 @pytest.fixture
@@ -64,3 +67,30 @@ def test_it_says_that_it_is_exactly_once(
     assert child.wait_ready().guarantee == "exactly-once"
     child.wait_records(500)
     _wait(topics, source, topics, copy)
+
+
+def test_what_trickles_in_before_a_slow_destination_takes_little_memory(
+    open_embedded: Embedded, start_embedded: StartEmbedded, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    link = Proxy()
+    far = start_embedded(login=False, advertise=("127.0.0.1", link.port), internal=("127.0.0.1", 0))
+    link.target = far.bound["listen"][0]
+    host, port = far.bound["internal"]
+    here, there = Topics(open_embedded.bootstrap()), Topics(f"{host}:{port}")
+    source, copy = here.create("source", 1), there.create("copy", 1)
+    slow = Topics(f"127.0.0.1:{link.port}")
+    child = ProcessorChild(bridge(here.end(source), slow.end(copy)), tmp_path / "journal")
+    children.append(child)
+    child.wait_ready()
+    before = child.private()
+    link.delay = 2.0
+    producer = here.producer(**{"linger.ms": 0})
+    for number in range(200):
+        producer.produce(source, b"%d" % number)
+        assert producer.flush(10) == 0
+    most = child.private()
+    assert there.ends(copy) != here.ends(source)
+    link.heal()
+    _wait(here, source, there, copy)
+    assert most - before < MOST_GROWTH
+    link.close()

@@ -177,12 +177,7 @@ def test_tls_and_a_login_at_both_ends(
     child = ProcessorChild(bridge(end, replace(end, queue=copy)), tmp_path / "journal")
     children.append(child)
     child.wait_records(30_000)
-    private = sum(
-        int(line.split()[1])
-        for line in Path(f"/proc/{child.pid}/smaps_rollup").read_text().splitlines()
-        if line.startswith("Private_")
-    )
-    assert private < MOST_PRIVATE
+    assert child.private() < MOST_PRIVATE
     assert topics.digest(copy) == topics.digest(source)
 
     other = replace(access, trust=Authority(tmp_path, "Another authority").certificate.read_text())

@@ -41,6 +41,11 @@ class ProcessorChild:
     def pid(self) -> int:
         return self.process.pid
 
+    def private(self) -> int:
+        """Its private memory (USS) in kilobytes."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
     def send(self, **order: object) -> int:
         self._next += 1
         message = pb.Order(id=self._next, **order)  # type: ignore[arg-type]

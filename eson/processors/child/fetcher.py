@@ -108,9 +108,10 @@ class Fetcher:
                 planned = self._plan(decoded)
             except MalformedMessage as error:
                 raise Failing(f"{self._connection.name} breaks Kafka's protocol: {error}") from None
-            memory = Memory(buffer, len(planned), self._pool)
-            for batch in planned:
-                batch.memory = memory
+            if buffer is not None:
+                memory = Memory(buffer, len(planned), self._pool)
+                for batch in planned:
+                    batch.memory = memory
             answer = self._fetch()
             await self._carry(planned)
 
@@ -144,8 +145,11 @@ class Fetcher:
 
         def answered(frame: memoryview) -> None:
             self._adapt(len(frame))
-            decoded = decode_response(FetchResponse, self._version, frame, MOST_ELEMENTS)
-            buffer = self._connection.detach(self._memory())
+            # a few octets must not hold on to the memory of many while they wait
+            small = 2 * len(frame) < self._bytes
+            octets = memoryview(bytearray(frame)) if small else frame
+            decoded = decode_response(FetchResponse, self._version, octets, MOST_ELEMENTS)
+            buffer = None if small else self._connection.detach(self._memory())
             if not future.done():
                 future.set_result((decoded, buffer))
 

@@ -83,11 +83,10 @@ class Memory:
 class Planned:
     """A batch on its way: the octets to send, their journal entry, lane, and what they lie in.
 
-    `new`: the entry must be written before the octets are sent.
+    `new`: the entry must be written before the octets are sent.  `memory`: None if the octets lie alone.
     """
 
     __slots__ = ("entry", "lane", "memory", "new", "newest", "octets", "records", "size")
-    memory: Memory
 
     def __init__(
         self,
@@ -101,3 +100,4 @@ class Planned:
         self.lane, self.entry, self.octets = lane, entry, octets
         self.records, self.newest, self.new = records, newest, new
         self.size = len(octets)
+        self.memory: Memory | None = None

@@ -23,6 +23,8 @@ from eson.processors.child.trouble import Failing, Stopped, Trouble, Unreachable
 IN_FLIGHT = 5
 REQUEST_BYTES = 1 << 20
 TIMEOUT = 30.0
+BESIDE = 1 << 10
+"""Octets that a batch takes beside its own while it waits."""
 _BY_NAME, _BY_ID = 12, 13
 _NO_ID = UUID(int=0)
 
@@ -56,20 +58,15 @@ class Producer:
     def add(self, batches: Iterable[Planned]) -> None:
         """Takes batches in their order; they must stand in the journal."""
         for batch in batches:
-            self._octets += batch.size
+            self._octets += batch.size + BESIDE
             queue = self._queues.get(batch.lane.partition)
             if queue is None:
                 queue = self._queues[batch.lane.partition] = deque()
             queue.append(batch)
         self._pump()
 
-    @property
-    def octets(self) -> int:
-        """What waits to be sent or acknowledged."""
-        return self._octets
-
     async def below(self, octets: int) -> None:
-        """Returns when less than `octets` wait."""
+        """Returns when no more than `octets` wait to be sent or acknowledged."""
         while self._octets > octets:
             self._room.clear()
             await self._room.wait()
@@ -109,7 +106,7 @@ class Producer:
             if offset is None:
                 self._failed(Failing(f"{self._connection.name} does not answer for a partition"))
                 return
-            self._octets -= batch.size
+            self._octets -= batch.size + BESIDE
             self._acknowledged(batch, offset)
         if not self._room.is_set():
             self._room.set()

@@ -379,7 +379,8 @@ class Session:
         counters.octets += batch.size
         if batch.newest > counters.last_event:
             counters.last_event = batch.newest
-        batch.memory.release()
+        if batch.memory is not None:
+            batch.memory.release()
         self.progressed = True
 
     def _note_acknowledged(self) -> None:
