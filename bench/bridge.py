@@ -17,14 +17,13 @@ from servers.kafka import Kafka
 from servers.kafka_topics import Topics
 
 from bench import Effort, Row
-from bench.carriers import Cost, Way, run_loop, run_mirror_maker, run_processor
+from bench.carriers import MOST_MEMORY, Cost, Way, run_loop, run_mirror_maker, run_processor
 from bench.kafkas import Load, fill, jars, shape, two_kafkas
 from bench.latency import latency
 from bench.long_link import long_link
 
 LOOP, MIRROR = "confluent-kafka", "MirrorMaker 2, warm"
 UNIT = "CPU-s/M"
-MOST_MEMORY = 60.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from bench.processes import cpu, peak_private
 from eson.processors.port import ProcessorEnd
 
 TIMEOUT = 600.0
+MOST_MEMORY = 60.0
+"""MB of private memory (USS) that a processor may take."""
 
 LOOP = """
 import sys

@@ -5,16 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from servers.kafka import Kafka, free_ports
 from servers.kafka_topics import Topics
 
 from bench import Effort, Row
-from bench.carriers import loop, processor
+from bench.carriers import MOST_MEMORY, loop, processor
 from bench.delay import delaying
 from bench.kafkas import PROPERTIES, Arrivals, FarKafka, Load, fill, jars, running
+from bench.processes import peak_private
 
 ONE_WAY = 50
 OURS = Load(400_000, 1000, 950, "none", 1)
@@ -40,28 +41,48 @@ def long_link(effort: Effort) -> Iterator[Row]:
             filler = Topics(far.bootstrap(), there.tag)
             what = f"one partition, {2 * ONE_WAY} ms round trip,"
             found = _both(there, here, filler, here, ours, theirs)
-            yield Row(f"{what} source far", "MB/s", found[0], _PEER, found[1], bound=50)
+            yield from _rows(f"{what} source far", found, 50)
             found = _both(here, there, here, filler, ours, theirs)
-            yield Row(f"{what} destination far", "MB/s", found[0], _PEER, found[1])
+            yield from _rows(f"{what} destination far", found, None)
+
+
+@dataclass
+class Found:
+    """MB/s of both; our peak USS in MB."""
+
+    ours: float = 0.0
+    theirs: float = 0.0
+    memory: float = 0.0
+
+
+def _rows(what: str, found: Found, bound: float | None) -> Iterator[Row]:
+    yield Row(what, "MB/s", found.ours, _PEER, found.theirs, bound=bound)
+    what = "  peak private memory (USS) meanwhile"
+    yield Row(what, "MB", found.memory, less=True, bound=MOST_MEMORY, gate=True)
 
 
 def _both(
     source: Topics, destination: Topics, near_source: Topics, near: Topics, ours: Load, theirs: Load
-) -> list[float]:
-    """Ours and the loop's; `near_source` and `near` lead to the same brokers without the delay."""
-    rates = []
+) -> Found:
+    """`near_source` and `near` lead to the same brokers without the delay."""
+    found = Found()
     for load in (ours, theirs):
         topic = fill(near_source, load)
         copy = near.create(f"far-{time.monotonic_ns()}", 1)
+        arrivals = Arrivals(near.bootstrap, copy, 1)
         if load is ours:
-            carrier: object = processor(source.end(topic), destination.end(copy))
+            with (
+                processor(source.end(topic), destination.end(copy)) as child,
+                peak_private(child.pid) as peak,
+            ):
+                found.ours = _rate(arrivals, load)
+            found.memory = peak[0]
         else:
-            carrier = loop(source.bootstrap, destination.bootstrap, topic, copy, load.count, load)
-        with carrier:  # type: ignore[attr-defined]
-            rates.append(_rate(Arrivals(near.bootstrap, copy, 1), load))
+            with loop(source.bootstrap, destination.bootstrap, topic, copy, load.count, load):
+                found.theirs = _rate(arrivals, load)
         near_source.delete(topic)
         near.delete(copy)
-    return rates
+    return found
 
 
 def _rate(arrivals: Arrivals, load: Load) -> float:

@@ -1,4 +1,4 @@
-"""`python -m bench plot`: docs/performance.svg from the results.
+"""`python -m bench plot`: docs/performance.svg and docs/performance_figures.md from the results.
 
 How many times better than the peer, on a logarithmic axis.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import ROOT, Row, short
+from bench import ROOT, Row, page, short
 from bench.results import load
 
 PICTURE = ROOT / "docs" / "performance.svg"
@@ -16,9 +16,11 @@ OURS, MISSED, MARK = "#2a6f97", "#c1666b", "#222222"
 
 def draw() -> None:
     """Raises `SystemExit` if nothing was measured."""
-    rows = [row for told in load().values() for row in told["rows"] if _drawn(row)]
+    found = load()
+    rows = [row for told in found.values() for row in told["rows"] if _drawn(row)]
     if not rows:
         raise SystemExit("Nothing was measured yet: python -m bench")
+    page.write(found)
     import matplotlib
 
     matplotlib.use("svg")

@@ -7,7 +7,7 @@ author = "The ESON project"
 version = release = eson.__version__
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "performance_figures.md"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 html_theme = "furo"
