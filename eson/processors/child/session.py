@@ -329,18 +329,25 @@ class Session:
         if self._note_planned(planned):
             self._note_acknowledged()
             self._file.sync()
-        wait = self._spend(planned)
+        if not self._order.records_per_second and not self._order.bytes_per_second:
+            await self._send(planned)
+            return
+        for batch in planned:  # an answer may hold many seconds' worth
+            await self._send([batch])
+            if wait := self._spend(batch):
+                await asyncio.sleep(wait)
+
+    async def _send(self, planned: list[Planned]) -> None:
+        """Returns when more may be planned."""
         if len(self._producers) == 1:
             (producer,) = self._producers.values()
             producer.add(planned)
             await producer.below(OUTSTANDING)
-        else:
-            for key, batches in self._by_producer(planned).items():
-                self._producers[key].add(batches)
-            for producer in self._producers.values():
-                await producer.below(OUTSTANDING)
-        if wait:
-            await asyncio.sleep(wait)
+            return
+        for key, batches in self._by_producer(planned).items():
+            self._producers[key].add(batches)
+        for producer in self._producers.values():
+            await producer.below(OUTSTANDING)
 
     def _note_planned(self, planned: list[Planned]) -> bool:
         """Into the journal; whether there was anything that is not there yet."""
@@ -362,13 +369,11 @@ class Session:
             groups.setdefault((number, node), []).append(batch)
         return groups
 
-    def _spend(self, planned: list[Planned]) -> float:
+    def _spend(self, batch: Planned) -> float:
+        """Seconds for which nothing more may be sent."""
         now = self._loop.time()
         records, octets = self._limits
-        return max(
-            records.take(sum(batch.records for batch in planned), now),
-            octets.take(sum(batch.size for batch in planned), now),
-        )
+        return max(records.take(batch.records, now), octets.take(batch.size, now))
 
     def _acknowledged(self, batch: Planned, offset: int) -> None:
         lane = batch.lane
