@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from servers.comparing import assert_same
 from servers.kafka import ADMIN, PASSWORD, Kafka, StartKafka
 from servers.kafka_topics import Feed, Topics, bridge, write
 from servers.processor import ProcessorChild
@@ -56,13 +57,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         child.kill()
 
 
-def wait_equal(topics: Topics, source: str, copy: str, timeout: float = 60) -> None:
+def wait_equal(topics: Topics, source: str, copy: str) -> None:
     """Waits until as much has arrived as was sent, then compares everything."""
-    wanted, end = topics.digest(source), time.monotonic() + timeout
-    while sum(topics.ends(copy).values()) < sum(count for count, _ in wanted.values()):
-        assert time.monotonic() < end, (wanted, topics.ends(copy))
-        time.sleep(0.05)
-    assert topics.digest(copy) == wanted
+    assert_same(topics, source, topics, copy)
 
 
 def failure(child: ProcessorChild, timeout: float = 30) -> pb.Failure:
@@ -115,20 +112,12 @@ def test_killed_brokers_lose_nothing_and_repeat_nothing(
         child.wait(lambda report: report.HasField("unreachable"))
         other.restart()
     feed.join()
-    _wait_equal_at(topics, source, there, copy)
+    assert_same(topics, source, there, copy)
     other.kill()
     lost = _cut(next(other.node().directory.glob(f"data/{copy}-1/*.log")), 12)
     other.restart()
-    _wait_equal_at(topics, source, there, copy)
+    assert_same(topics, source, there, copy)
     assert lost > 0
-
-
-def _wait_equal_at(here: Topics, source: str, there: Topics, copy: str) -> None:
-    wanted, end = here.digest(source), time.monotonic() + 60
-    while sum(there.ends(copy).values()) < sum(count for count, _ in wanted.values()):
-        assert time.monotonic() < end, (wanted, there.ends(copy))
-        time.sleep(0.1)
-    assert there.digest(copy) == wanted
 
 
 def _cut(log: Path, batches: int) -> int:
