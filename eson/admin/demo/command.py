@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,12 +49,14 @@ def demo(events: Path | None, count: int, keep: bool, verbose: bool) -> None:
         loaded = load(events, count)
     except EsonError as error:
         raise click.ClickException(error.text) from None
-    stage = Stage()
+    stage = Stage(kept=keep)
     narrator = Narrator(console, verbose)
     failure: list[BaseException] = []
     atexit.register(stage.stop)
 
     async def perform(reactor: Any) -> None:
+        # first of all that fails then: what a reactor that stops tears down is no failure of the demo
+        stopping = reactor.addSystemEventTrigger("before", "shutdown", failure.append, click.Abort())
         play = Play(reactor, stage, narrator, loaded)
         try:
             await play.begin()
@@ -66,7 +70,10 @@ def demo(events: Path | None, count: int, keep: bool, verbose: bool) -> None:
             _summary(console, play.facts)
         except Exception as error:  # whatever it is, both participants are ended first
             failure.append(error)
+        if not failure or not isinstance(failure[0], click.Abort):
+            reactor.removeSystemEventTrigger(stopping)
 
+    _end_with_terminal()
     try:
         react(lambda reactor: Deferred.fromCoroutine(perform(reactor)))
     except SystemExit as ended:
@@ -78,6 +85,12 @@ def demo(events: Path | None, count: int, keep: bool, verbose: bool) -> None:
         return
     stage.stop()
     _end(stage, failure)
+
+
+def _end_with_terminal() -> None:
+    """A terminal that is closed ends the demo as SIGTERM does; under nohup nothing changes."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def _end(stage: Stage, failure: list[BaseException]) -> None:

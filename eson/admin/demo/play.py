@@ -7,9 +7,10 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
@@ -19,7 +20,7 @@ from eson.admin.demo.looking_up import dig
 from eson.admin.demo.narrator import Carriage, Narrator
 from eson.admin.demo.stage import Participant, Stage
 from eson.client.bodies import description, listing, subscribed, text, texts
-from eson.errors import EsonError
+from eson.errors import EsonError, Unreachable
 from eson.fnap.core import commands as c
 from eson.fnap.net.client import Session, connect
 from eson.identity.tls import ClientTls
@@ -126,6 +127,8 @@ class Play:
         follower = await self._session(subscriber, show=False)
         arrived = Digest()
         first: list[bytes] = []
+        command = c.Read(subscriber.flow, Beginning(), follow=True)
+        following: Deferred[int] = succeed(0)
         done: Deferred[None] = Deferred()
         self._quiet = True
         started = time.monotonic()
@@ -139,11 +142,13 @@ class Play:
                     if arrived.count >= total and not done.called:
                         done.callback(None)
 
-                command = c.Read(subscriber.flow, Beginning(), follow=True)
                 following = Deferred.fromCoroutine(follower.read(command, take))
                 written = await writer.write(self._stage.provider.flow, self._source(carriage, reader))
                 await self._all_arrived(done, following, carriage)
                 took = time.monotonic() - started
+        except BaseException:
+            following.addErrback(lambda _: None)  # this failure is the one to tell
+            raise
         finally:
             self._quiet = False
         follower.stop_follow()
@@ -188,6 +193,10 @@ class Play:
         Deferred.fromCoroutine(self._back(reader, old))
 
     async def _back(self, reader: Session, old: int) -> None:
+        with suppress(Unreachable):  # who uses the session next says that it is lost
+            await self._new_pid(reader, old)
+
+    async def _new_pid(self, reader: Session, old: int) -> None:
         started = time.monotonic()
         while time.monotonic() - started < 15:
             new = await self._pid(reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -23,6 +24,7 @@ from eson.identity.certificates import KeyPair, make_ca, make_certificate
 
 READY_WITHIN = 30.0
 _END_WITHIN = 10.0
+_PR_SET_PDEATHSIG = 1
 _SERVICES = ("fnap", "fnaps", "names", "broker", "brokers")
 
 
@@ -63,9 +65,10 @@ class Participant:
 
 
 class Stage:
-    """Both participants, in a directory of their own that is removed in the end."""
+    """Both participants, in a directory of their own that is removed in the end; with `kept` they outlive this process."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, kept: bool = False) -> None:
+        self._kept = kept
         self.directory = directory or Path(tempfile.mkdtemp(prefix="eson-demo-"))
         ports = _free_ports(2 * len(_SERVICES))
         half = len(_SERVICES)
@@ -145,7 +148,14 @@ class Stage:
         }
 
     def start(self, one: Participant) -> None:
-        """Starts the participant's `twistd eson`; it ends with this process unless the stage is kept."""
+        """Starts the participant's `twistd eson`; unless the stage is kept it ends with us, however we end."""
+        libc, parent = ctypes.CDLL(None), os.getpid()
+
+        def end_with_parent() -> None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)
+
         with (one.directory / "eson.log").open("ab") as log:
             one.process = subprocess.Popen(
                 [_twistd(), "-n", "--pidfile=", "eson", "--config", str(one.directory / "eson.yaml")],
@@ -154,6 +164,7 @@ class Stage:
                 stderr=log,
                 cwd=one.directory,
                 start_new_session=True,
+                preexec_fn=None if self._kept else end_with_parent,
             )
 
     async def ready(self, one: Participant, pause: Callable[[float], Awaitable[None]]) -> Mapping[str, Any]:
