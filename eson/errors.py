@@ -32,12 +32,15 @@ class Fault:
     remedy: str
 
 
+def _place(source: str, fault: Fault) -> str:
+    return f"{source}:{fault.line}" if fault.line else source
+
+
 class ConfigError(EsonError):
     """The configuration cannot be used; `faults` holds all of them.  Retry: after the file was mended."""
 
     def __init__(self, faults: Sequence[Fault], source: str = "eson.yaml") -> None:
-        lines = [f"{source}:{f.line}: {f.key}: {f.reason}. {f.remedy}" for f in faults]
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(f"{_place(source, f)}: {f.key}: {f.reason}. {f.remedy}" for f in faults))
         self.faults = tuple(faults)
 
 

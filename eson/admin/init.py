@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from eson.admin import initial
+from eson.admin.demo.programs import typed
 from eson.admin.opened import opened_accounts, this_person, wait
 from eson.agent.accounts import Terms, check_name
 from eson.config import Places, load
@@ -178,11 +179,11 @@ def _told(where: Path, facts: initial.Facts, csr: bool) -> str:
     lines += [
         "Start the agent:",
         "",
-        f"    twistd -n --pidfile= eson --config {where / 'eson.yaml'}",
+        f"    {typed('twistd')} -n --pidfile= eson --config {where / 'eson.yaml'}",
         "",
         "and ask it:",
         "",
-        f"    fnua -c {where / 'fnua.yaml'} get namespaces",
+        f"    {typed('fnua')} -c {where / 'fnua.yaml'} get namespaces",
         "",
     ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from eson.cli import lines
 from eson.cli.console import Console, pass_console, shown
 from eson.cli.output import show_object
 from eson.cli.running import Interrupted
-from eson.errors import TooLarge
+from eson.errors import EsonError, TooLarge, Usage, WriteStopped
 from eson.fnap.core.commands import Read
 from eson.fnap.core.grammar import parse_command
 
@@ -86,7 +86,18 @@ def write(console: Console, flow: str, source: BinaryIO) -> None:
 async def _write_events(console: Console, flow: str, source: BinaryIO) -> int:
     async with await console.agent(flow) as agent:
         with _Progress(source) as progress:
-            return await agent.write(flow, _lines_of(console.world.chunks(source), progress))
+            try:
+                return await agent.write(flow, _lines_of(console.world.chunks(source), progress))
+            except (Usage, TooLarge) as error:
+                written = error.context.get("written")
+                if not isinstance(written, int):
+                    raise
+                raise _stopped(error, written) from error
+
+
+def _stopped(error: EsonError, written: int) -> WriteStopped:
+    """A line that was not sent, told as the agent tells of one that it did not take."""
+    return WriteStopped(501, f"Line {written + 1}: {error.text}; {written} written", written)
 
 
 async def _lines_of(chunks: AsyncIterator[bytes], progress: _Progress) -> AsyncIterator[bytes]:

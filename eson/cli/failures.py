@@ -35,8 +35,15 @@ _REMEDIES = {
     538: "Set `tls: starttls` or `tls: implicit` for this agent in the user agent's file",
     550: "It does not exist, or you may not see it: `fnua get flows` shows yours",
     551: "Name the agent that hosts it with -a",
+    553: "A name is labels of letters, digits and inner hyphens, joined by dots: time.flows.unix.ar",
+    554: "`fnua get` and `fnua describe` show what is in the way; `fnua delete … --force` ends subscriptions first",
+    556: "Ask the owner of that flow",
     557: "Ask the owner for this right",
 }
+_TRUST = (
+    "Check `fqdn:`, `address:` and `tls:` of this agent in the user agent's file, "
+    "and set `trust:` to its CA's file if you know it to be right"
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ _RULES: tuple[tuple[tuple[type[EsonError], ...], str, int], ...] = (
     ((WrongWords, ProfileError, Usage, NameNotAllowed), "", USAGE),
     ((AuthenticationFailed,), _REMEDIES[535], NOT_TRUSTED),
     ((EncryptionRequired,), _REMEDIES[538], NOT_TRUSTED),
-    ((TlsFailed,), "Set `trust:` of this agent to its CA's file if you know it to be right", NOT_TRUSTED),
+    ((TlsFailed,), _TRUST, NOT_TRUSTED),
     ((BadTlsFile,), "Mend `trust:` of this agent in the user agent's file", NOT_TRUSTED),
     ((NotSupported,), "", NOT_TRUSTED),
     ((AgentUnreachable,), "", TRY_LATER),
@@ -82,4 +89,7 @@ _RULES: tuple[tuple[tuple[type[EsonError], ...], str, int], ...] = (
 def _why(error: EsonError) -> str:
     """The user agent is its user's own: the reason that an agent would keep to its log is told."""
     why = error.context.get("why")
-    return str(why)[:1].upper() + str(why)[1:] if why else ""
+    if not why:
+        return ""
+    first, _, _ = str(why).partition(" ")  # a name in DNS stays as it is
+    return str(why) if "." in first else str(why)[:1].upper() + str(why)[1:]

@@ -145,7 +145,7 @@ def test_a_broken_configuration_is_said_as_ever(config: Path) -> None:
     config.write_text("participant: unix.ar\n")
     result = run(config, "list")
     assert result.exit_code == 1
-    assert f"{config}:0: agent: is missing." in result.stderr
+    assert f"{config}: agent: is missing." in result.stderr
 
 
 def test_a_state_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

@@ -367,7 +367,8 @@ def test_how_many_were_written_before_a_bad_line(user: User) -> None:
 
 def test_a_line_that_is_no_event_is_not_sent(user: User) -> None:
     result = user.types("write", FLOW, stdin='{"a":1}\nword\n', answers=WRITING | {".": b"220 OK 1\r\n"})
-    assert result.exit_code == 2
+    assert result.exit_code == 1
+    assert "Line 2: An event is one JSON object on one line; 1 written\nMend that line" in result.stderr
     assert user.said == [f"WRITE {FLOW}", '{"a":1}', "."]
 
 
@@ -457,7 +458,9 @@ def test_without_an_account_one_is_a_stranger(user: User) -> None:
         (b"456 Agent of x cannot be reached\r\n", 3, "fnua resolve"),
         (b"530 Authenticate first\r\n", 4, "Log in"),
         (b"538 Encryption required\r\n", 4, "tls: starttls"),
-        (b"554 Conflict: has subscribers\r\n", 1, ""),
+        (b"554 Conflict: has subscribers\r\n", 1, "--force"),
+        (b"553 Name not allowed: x\r\n", 1, "joined by dots"),
+        (b"556 Remote agent refused: no\r\n", 1, "Ask the owner"),
     ],
 )
 def test_refusals_have_their_status_and_remedy(user: User, answer: bytes, status: int, remedy: str) -> None:
@@ -468,20 +471,24 @@ def test_refusals_have_their_status_and_remedy(user: User, answer: bytes, status
 
 
 @pytest.mark.parametrize(
-    ("failure", "status"),
+    ("failure", "status", "remedy"),
     [
-        (AuthenticationFailed(), 4),
-        (TlsFailed("The server is not trusted: its certificate has expired"), 4),
-        (Unreachable("fnaa.unix.ar port 61001 cannot be reached: Connection refused"), 3),
-        (AgentUnreachable(FLOW, why="no SRV record names an agent"), 3),
-        (ProtocolViolation("The server did not greet as an FNAA does"), 3),
+        (AuthenticationFailed(), 4, "Check the name and the password"),
+        (TlsFailed("The server is not trusted: its certificate has expired"), 4, "`fqdn:`, `address:`"),
+        (Unreachable("fnaa.unix.ar port 61001 cannot be reached: Connection refused"), 3, "address"),
+        (AgentUnreachable(FLOW, why="no SRV record names an agent"), 3, "No SRV record names an agent"),
+        (AgentUnreachable(FLOW, why=f"{FLOW} cannot be resolved"), 3, f"{FLOW} cannot be resolved"),
+        (ProtocolViolation("The server did not greet as an FNAA does"), 3, "Tell the agent's operator"),
     ],
 )
-def test_lost_sessions_have_their_status_and_reason(user: User, failure: Any, status: int) -> None:
+def test_lost_sessions_have_their_status_and_remedy(
+    user: User, failure: Any, status: int, remedy: str
+) -> None:
     result = user.types("whoami", failure=failure)
     assert result.exit_code == status
-    assert failure.text in result.stderr
-    assert str(failure.context.get("why", ""))[3:] in result.stderr
+    first, second = result.stderr.splitlines()
+    assert first == f"fnua: {failure.text}"
+    assert remedy in second
 
 
 def test_a_file_that_cannot_be_used_is_wrong_usage(user: User) -> None:

@@ -441,6 +441,7 @@ def test_writes_that_end_badly() -> None:
         with pytest.raises(kind, match=text) as raised:
             result(writing)
         assert raised.value.__notes__ == ["1 events before it were written"]
+        assert not isinstance(raised.value, Usage) or raised.value.context["written"] == 1
     odd = do(session.write("a.b", []))
     peer.says(b"354 go\r\n")
     peer.says(b"220 OK many\r\n")

@@ -277,7 +277,7 @@ class Session:
         """Writes events (CloudEvents as mappings, or as JSON octets) and waits until all are synced; how many.
 
         Raises `WriteStopped` if the server took only some, `ReplyError`; what `events` raises is raised when those before
-        it are written; `Usage` and `TooLarge` for an event that cannot be sent.
+        it are written; `Usage` and `TooLarge` for an event that cannot be sent (`context["written"]`: how many were).
         """
         connection, session = self._connection, self._core
         async with self._turn:
@@ -298,6 +298,8 @@ class Session:
                     count = _count(await connection.expect(e.Answered), connection)
         if failure is not None:
             failure.add_note(f"{count} events before it were written")
+            if isinstance(failure, EsonError):
+                failure.context["written"] = count
             raise failure
         return count
 

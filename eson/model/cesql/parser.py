@@ -85,7 +85,7 @@ class _Parser:
     def whole(self) -> Node:
         node = self._logic()
         if self._now.sort is not _Sort.END:
-            self._fail("ends too late")
+            self._fail("an operator or the end is expected")
         return node
 
     @property

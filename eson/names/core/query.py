@@ -90,7 +90,7 @@ class Query:
         if self.edns and rcode in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS):
             return Reply(Verdict.PLAIN, dns.rcode.to_text(rcode))
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            return Reply(Verdict.FAILED, dns.rcode.to_text(rcode))
+            return Reply(Verdict.FAILED, f"it answers {dns.rcode.to_text(rcode)}")
         if _is_referral(message):
             return Reply(Verdict.FAILED, "it refers to other servers")
         return self._follow(message, rcode == dns.rcode.NXDOMAIN)
