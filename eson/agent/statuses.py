@@ -81,8 +81,7 @@ class Statuses:
     async def follow(self, id: str) -> None:
         """Raises `Busy`, `TryLater`."""
         status = self._carriers.status_of(id)
-        if status is not None and status.state == "running":
-            await self._journals.keep(id)
+        await self._journals.keep(id)
         if status is not None and PROCESSOR_ID.match(id):
             await self._local.follow(status)
             return

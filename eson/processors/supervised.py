@@ -131,8 +131,7 @@ class Supervised:
         before = self.status
         shown: State = "paused" if self.paused and state != "failing" else state
         after = replace(before, state=shown, **fields)
-        if (after.state, after.login_refused) != (before.state, before.login_refused):
-            self.status = replace(after, since=unreachable_since or self._now())
+        moved = (after.state, after.login_refused) != (before.state, before.login_refused)
+        self.status = replace(after, since=unreachable_since or self._now()) if moved else after
+        if moved or after.lanes != before.lanes:
             self._changed(self.status)
-        else:
-            self.status = after

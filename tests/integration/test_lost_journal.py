@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import NewPartitions
 from servers.embedded import Embedded, StartEmbedded
 from servers.kafka_topics import Topics, bridge
 from servers.processor import ProcessorChild
+from servers.proxy import Proxy
 
 from eson.processors.port import ProcessorOrder
 
@@ -139,3 +141,23 @@ def test_a_signal_is_made_again_with_what_it_left_out(
     life.carry(10)
     time.sleep(0.3)
     assert sum(topics.ends(copy).values()) == 110
+
+
+def test_partitions_that_come_later_are_known_too(
+    start_embedded: StartEmbedded, tmp_path: Path, children: Children
+) -> None:
+    """They are told though nothing else happened: a connection ended, and the next one found more."""
+    link = Proxy()
+    far = start_embedded(login=False, advertise=("127.0.0.1", link.port), internal=("127.0.0.1", 0))
+    link.target = far.bound["listen"][0]
+    host, port = far.bound["internal"]
+    topics, behind = Topics(f"127.0.0.1:{link.port}"), Topics(f"{host}:{port}")
+    source, copy = behind.create("source", 1), behind.create("copy", 2)
+    child = ProcessorChild(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal")
+    children.append(child)
+    assert child.wait_ready().lanes.count(b"\n") == 1
+    behind.admin.create_partitions([NewPartitions(source, 2)])[source].result(10)
+    link.reset()
+    child.wait(lambda report: report.ready.lanes.count(b"\n") == 2)
+    assert not any(report.HasField("unreachable") for report in child.reports)
+    link.close()

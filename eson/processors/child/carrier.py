@@ -52,6 +52,7 @@ class Carrier:
         self._backoff = Backoff(random.uniform)
         self._since: datetime | None = None
         self._ready = False
+        self._lanes = b""
         self._settle = False
         self._max_bytes: dict[int, int] = {}
         self._limits = self._buckets()
@@ -211,10 +212,10 @@ class Carrier:
     # Reports
 
     def _say_ready(self, session: Session) -> None:
-        if not self._ready:
-            self._ready, self._since = True, None
+        lanes = lanes_said(state.lane for state in session.journal.lanes.values())
+        if not self._ready or lanes != self._lanes:
+            self._ready, self._since, self._lanes = True, None, lanes
             guarantee = "exactly-once" if session.exact else "at-least-once"
-            lanes = lanes_said(state.lane for state in session.journal.lanes.values())
             ready = pb.Ready(processor=self._order.id, guarantee=guarantee, lanes=lanes)
             self._tell(pb.Report(ready=ready))
 
