@@ -106,8 +106,12 @@ def start_embedded(tmp_path: Path) -> Generator[StartEmbedded, None, None]:
     def start(**options: Any) -> Embedded:
         directory = tmp_path / f"embedded-{len(started)}"
         directory.mkdir()
-        defaults: dict[str, Any] = {"listen": (("127.0.0.1", 0),), "admin_password": PASSWORD}
-        own = Embedded(directory, Settings(str(directory / "data"), **(defaults | options)))
+        defaults: dict[str, Any] = {
+            "data": str(directory / "data"),
+            "listen": (("127.0.0.1", 0),),
+            "admin_password": PASSWORD,
+        }
+        own = Embedded(directory, Settings(**(defaults | options)))
         started.append(own)
         own.start()
         return own

@@ -110,7 +110,7 @@ class Journal:
             if not self._anew:
                 self.log.error("{path}: cannot be written: {error}", path=self._path, error=error)
             self._anew = True
-            fired.errback(StorageFailed(str(error)))
+            fired.errback(StorageFailed(error.strerror or "the journal cannot be written"))
 
         self._committer.submit(_Write(self, before + content, history, done))
         return fired

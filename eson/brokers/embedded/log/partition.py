@@ -144,7 +144,7 @@ class Partition:
             if error is None:
                 fired.callback(base)
             else:
-                fired.errback(StorageFailed(str(error)))
+                fired.errback(StorageFailed(error.strerror or "the log cannot be written"))
 
         self._submit(Append(self._writer, done, active, position, records))
         if active.size - self._checkpointed >= CHECKPOINT_EVERY:
@@ -222,7 +222,7 @@ class Partition:
             active.index.cut(active.size)
             self._submit(Cut(self._writer, self._cut, active, active.size))
         for _, deferred, _ in waiting:
-            deferred.errback(StorageFailed(f"{self._folder} cannot be written"))
+            deferred.errback(StorageFailed("the log cannot be written"))
 
     def _cut(self, error: OSError | None) -> None:
         self._pending -= 1
@@ -232,8 +232,8 @@ class Partition:
         if self._failed_at is None:
             return
         now = self._now()
-        if self._pending or now - self._failed_at < REOPEN_AFTER_MS:
-            raise StorageFailed(f"{self._folder} is closed for writing")
+        if self._pending or 0 <= now - self._failed_at < REOPEN_AFTER_MS:
+            raise StorageFailed("the log is closed for writing after a failure")
         old = self._segments[-1] if self._segments else None
         new = Segment(segment_path(self._folder, self.end), self.end, now)
         if old is not None and old.base == self.end:
@@ -352,7 +352,7 @@ class Partition:
         def done(error: OSError | None) -> None:
             self._ended(None)
             if error is not None:
-                fired.errback(StorageFailed(str(error)))
+                fired.errback(StorageFailed(error.strerror or "the log cannot be written"))
                 return
             self.start = max(self.start, wanted)
             self._remove_before_start()
