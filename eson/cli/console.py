@@ -75,7 +75,10 @@ class Console:
 
     async def agent(self, below: str = "") -> Agent:
         """A session with the chosen agent."""
-        return await self.connect(with_secret(self.chosen(below)))
+        profile = with_secret(self.chosen(below))
+        if profile.username and not profile.password:
+            self.tell(f"No password is known for {profile.username} at {profile.fqdn}: asking as a stranger")
+        return await self.connect(profile)
 
     async def connect(self, profile: AgentProfile) -> Agent:
         """A session as the profile's user; without a password as a stranger."""

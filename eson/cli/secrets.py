@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from eson.cli.lines import WrongWords
 from eson.cli.profile import AgentProfile
 
 _PREFIX = "fnua:"
@@ -37,7 +38,17 @@ def with_secret(agent: AgentProfile) -> AgentProfile:
 
 
 def ask_password(agent: AgentProfile) -> str:
-    """From the terminal, unseen; the question goes to stderr."""
+    """From the terminal, unseen; the question goes to stderr.  Without a terminal the first line of the input.
+
+    Raises `WrongWords` if none comes.
+    """
+    if not sys.stdin.isatty():
+        line = sys.stdin.readline().rstrip("\r\n")
+        if not line:
+            raise WrongWords(
+                f"No password came for {agent.username}: type it, or give it on a line of the input"
+            )
+        return line
     answer: str = click.prompt(f"Password of {agent.username} at {agent.fqdn}", hide_input=True, err=True)
     return answer
 

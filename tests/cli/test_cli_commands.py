@@ -522,6 +522,21 @@ def test_login_with_the_file_s_password_only_tries_it(user: User) -> None:
     assert "is right" in result.stderr
 
 
+def test_a_login_without_a_password_says_so(user: User) -> None:
+    result = user.types("login", "-u", "eve", stdin="")
+    assert (result.exit_code, user.console.asked) == (2, [])
+    assert "No password came for eve" in result.stderr
+
+
+def test_who_has_no_password_is_told_that_a_stranger_asks(user: User) -> None:
+    user.file.write_text("agents: [{fqdn: fnaa.unix.ar, username: eve}]")
+    result = user.types("whoami", answers={"WHOAMI": body("principal=anonymous")})
+    assert (result.exit_code, result.stdout) == (0, "principal=anonymous\n")
+    assert result.stderr == "No password is known for eve at fnaa.unix.ar: asking as a stranger\n"
+    user.file.write_text("agents: [{fqdn: fnaa.unix.ar}]")
+    assert user.types("whoami", answers={"WHOAMI": body("principal=anonymous")}).stderr == ""
+
+
 # The dialogue
 
 
