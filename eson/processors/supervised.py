@@ -101,18 +101,27 @@ class Supervised:
             for one in waiting:
                 one.callback(None)
         elif kind == "unreachable":
-            said = report.unreachable
             self._ready = False
+            said = report.unreachable
             since = datetime.fromtimestamp(said.since / 1000, UTC)
             self._set(
                 "unreachable",
                 last_error=said.reason,
                 login_refused=said.login_refused,
                 unreachable_since=since,
+                lanes=self._known(said.lanes),
             )
         elif kind == "error":
             self._ready = False
-            self._set("failing", last_error=report.error.reason)
+            failure = report.error
+            self._set("failing", last_error=failure.reason, lanes=self._known(failure.lanes))
+
+    def _known(self, lanes: bytes) -> bytes:
+        """What its journal begins with; a processor in trouble may not know it yet."""
+        if not lanes:
+            return self.status.lanes
+        self.order = replace(self.order, lanes=lanes)
+        return lanes
 
     def _progress(self, progress: pb.Progress) -> None:
         if progress.records > self._records:

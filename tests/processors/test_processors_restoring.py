@@ -17,9 +17,11 @@ from eson.processors.core.journal import (
     lanes_said,
 )
 
+ONE = (0,)
 
-def lane(number: int, producer: int = 7) -> Lane:
-    return Lane(number, 0, number, "source-id", 0, number, "destination-id", producer, 0, 100, 5)
+
+def lane(number: int, producer: int = 7, destination: int = 0) -> Lane:
+    return Lane(number, 0, number, "source-id", destination, number, "destination-id", producer, 0, 100, 5)
 
 
 def journal(*lanes: Lane) -> Journal:
@@ -56,13 +58,13 @@ def test_damage_is_noticed(octets: bytes) -> None:
 
 
 def test_a_journal_that_holds_them_misses_nothing() -> None:
-    assert missing(journal(*LANES), SAID) == []
-    assert missing(journal(*LANES, lane(2)), SAID) == []
-    assert missing(journal(), b"") == []
+    assert missing(journal(*LANES), SAID, ONE) == []
+    assert missing(journal(*LANES, lane(2)), SAID, ONE) == []
+    assert missing(journal(), b"", ONE) == []
 
 
 def test_an_empty_journal_misses_all() -> None:
-    assert [state.lane for state in missing(journal(), SAID)] == LANES
+    assert [state.lane for state in missing(journal(), SAID, ONE)] == LANES
 
 
 @pytest.mark.parametrize(
@@ -77,4 +79,15 @@ def test_an_empty_journal_misses_all() -> None:
 )
 def test_where_nothing_is_proved_it_stops(found: Journal, said: bytes, why: str) -> None:
     with pytest.raises(Stopped, match=why):
-        missing(found, said)
+        missing(found, said, ONE)
+
+
+def test_each_destination_misses_its_own() -> None:
+    """One was made again already, the other was not reached yet."""
+    mine, others = lane(0), lane(1, 8, 1)
+    said = lanes_said([mine, others])
+    assert [state.lane for state in missing(journal(mine), said, (1,))] == [others]
+    assert missing(journal(mine), said, (0,)) == []
+    assert missing(journal(mine, lane(2, 9, 2)), said, (2,)) == []
+    with pytest.raises(Stopped, match="more partitions"):
+        missing(journal(mine), b"\n" + said, (2,))

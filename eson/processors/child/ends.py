@@ -29,3 +29,10 @@ class End:
     async def offset(self, partition: int, when: int) -> int:
         """One offset of one partition, as `Cluster.offsets` finds it."""
         return (await self.cluster.offsets(self.leader(partition), [partition], when))[partition]
+
+    async def offsets(self, partitions: Iterable[int], when: int) -> dict[int, int]:
+        """Those of some partitions, each asked of its leader."""
+        found: dict[int, int] = {}
+        for node, mine in self.by_leader(partitions).items():
+            found |= await self.cluster.offsets(self.connections[node], mine, when)
+        return found

@@ -17,11 +17,15 @@ class DiskRefuses(Unreachable):
 
 
 class JournalFile:
-    """Raises `Unreachable` while another process holds it, `DiskRefuses`, `Stopped` if it is damaged."""
+    """Raises `Unreachable` while another process holds it, `DiskRefuses`, `Stopped` if it is damaged.
+
+    `refused` says why nothing more is written, once the disk has refused anything.
+    """
 
     def __init__(self, path: str, processor: str, compact_at: int = COMPACT_AT) -> None:
         self._path, self._compact_at = path, compact_at
         self._pending: list[bytes] = []
+        self.refused: DiskRefuses | None = None
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -72,6 +76,8 @@ class JournalFile:
 
     def write(self) -> None:
         """Hands what was added to the operating system.  Raises `DiskRefuses`."""
+        if self.refused is not None:
+            raise DiskRefuses(self.refused.reason)
         if not self._pending:
             return
         octets = b"".join(self._pending)
@@ -82,7 +88,7 @@ class JournalFile:
                 os.ftruncate(self._fd, self._size)
                 raise OSError(28, "No space left on device")
         except OSError as error:
-            raise DiskRefuses(f"the journal cannot be written: {error.strerror}") from None
+            raise self._refuses("written", error) from None
         self._size += written
 
     def sync(self) -> None:
@@ -92,7 +98,7 @@ class JournalFile:
             os.fdatasync(self._fd)
         except OSError as error:
             # what the disk holds is unknown now
-            raise DiskRefuses(f"the journal cannot be synced: {error.strerror}") from None
+            raise self._refuses("synced", error) from None
         if self._size > self._compact_at:
             self._rewrite()
 
@@ -114,11 +120,15 @@ class JournalFile:
                 os.close(fd)
                 raise
         except OSError as error:
-            raise DiskRefuses(f"the journal cannot be written anew: {error.strerror}") from None
+            raise self._refuses("written anew", error) from None
         os.close(self._fd)
         self._fd, self._size = fd, len(octets)
         self._compact_at = max(self._compact_at, 2 * len(octets))
         _sync_folder(self._path)
+
+    def _refuses(self, what: str, error: OSError) -> DiskRefuses:
+        self.refused = DiskRefuses(f"the journal cannot be {what}: {error.strerror}")
+        return DiskRefuses(self.refused.reason)
 
     def close(self) -> None:
         with contextlib.suppress(Unreachable):

@@ -8,6 +8,7 @@ nothing is proved: the processor stops and says so.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from eson.brokers.kafka.wire.batches import BatchHeader, parse_header
@@ -35,21 +36,26 @@ def lost(why: str) -> Stopped:
     )
 
 
-def missing(journal: Journal, said: bytes) -> list[LaneState]:
-    """The lanes that the journal is known to have had and lacks.  Raises `Stopped` for a journal that is another one."""
+def missing(journal: Journal, said: bytes, destinations: Container[int]) -> list[LaneState]:
+    """The lanes of some destinations that the journal is known to have had and lacks.
+
+    Raises `Stopped` for a journal that is another one.
+    """
     try:
         lanes, whole = lanes_heard(said)
     except JournalError as error:
         raise Stopped(str(error)) from None
-    states = [LaneState(lane, lane.start) for lane in lanes]
     found = [journal.lanes.get(lane.number) for lane in lanes]
-    if all(state is not None and state.lane == lane for state, lane in zip(found, lanes, strict=True)):
-        return []
-    if journal.lanes:
+    if any(state is not None and state.lane != lane for state, lane in zip(found, lanes, strict=True)):
         raise lost("the one that is there is another")
-    if not whole:
+    absent = [lane for state, lane in zip(found, lanes, strict=True) if state is None]
+    mine = [lane for lane in absent if lane.destination in destinations]
+    # what one destination has is written in one go: a part of it is a journal of another time
+    if mine and any(state.lane.destination in destinations for state in journal.lanes.values()):
+        raise lost("the one that is there is another")
+    if absent and not whole:
         raise lost("it had more partitions than are known elsewhere")
-    return states
+    return [LaneState(lane, lane.start) for lane in mine]
 
 
 class Restoring:

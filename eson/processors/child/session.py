@@ -10,30 +10,28 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from eson.brokers.kafka.wire.apis import ApiVersionsRequest
-from eson.processors.child.cluster import EARLIEST, LATEST, Cluster
+from eson.processors.child.cluster import EARLIEST, Cluster
 from eson.processors.child.ends import End
 from eson.processors.child.fetcher import FETCH_BYTES, LARGEST_BATCH, Fetcher, OutOfRange
 from eson.processors.child.journal_file import JournalFile
+from eson.processors.child.lane_making import LaneMaking
 from eson.processors.child.lanes import Counters, Planned, RunningLane
 from eson.processors.child.planning import Changed, Planner
+from eson.processors.child.positions import ask_producers, running_lanes
 from eson.processors.child.producer import Producer
 from eson.processors.child.remaking import remaking
 from eson.processors.child.restoring import Restoring, lost, missing
-from eson.processors.child.scanning import newest_batch
 from eson.processors.child.trouble import Again, Stopped, Trouble
 from eson.processors.core.journal import (
     Journal,
-    Lane,
     LaneState,
     acknowledged_line,
     entry_line,
     gap_line,
-    lane_line,
     lane_records,
     skip_line,
 )
 from eson.processors.core.rates import Bucket
-from eson.processors.core.resume import Active, Continue, NotActive, Scan, Stop, resume
 from eson.processors.port import ProcessorOrder
 
 REFRESH = 30.0
@@ -45,14 +43,17 @@ NOTE_EVERY = 1.0
 
 
 class Session:
-    """`settled`: what a predecessor sent cannot arrive any more, so that what it planned binds nobody."""
+    """For those of the order's destinations that are given, by number; others have sessions of their own.
+
+    `settled`: what a predecessor sent cannot arrive any more, so that what it planned binds nobody.
+    """
 
     def __init__(
         self,
         order: ProcessorOrder,
         journal: JournalFile,
         sources: list[Cluster],
-        destinations: list[Cluster],
+        destinations: Mapping[int, Cluster],
         counters: Counters,
         limits: tuple[Bucket, Bucket],
         max_bytes: Mapping[int, int],
@@ -62,7 +63,7 @@ class Session:
         self._limits, self._max_bytes, self._settled = limits, max_bytes, settled
         self._clusters = sources, destinations
         self._sources: list[End] = []
-        self._destinations: list[End] = []
+        self._destinations: dict[int, End] = {}
         self._producers: dict[tuple[int, int], Producer] = {}
         self._fetchers: list[tuple[int, Fetcher]] = []
         self._loop = asyncio.get_running_loop()
@@ -77,17 +78,20 @@ class Session:
     async def open(self) -> None:
         """Returns when positions are known.  Raises `Trouble`."""
         self._sources = [End(one, await one.open()) for one in self._clusters[0]]
-        self._destinations = [End(one, await one.open()) for one in self._clusters[1]]
-        for end in self._sources + self._destinations:
+        self._destinations = {n: End(one, await one.open()) for n, one in self._clusters[1].items()}
+        for end in self._ends:
             for node in sorted(set(end.topic.leaders.values())):
                 connection = await end.cluster.connect(node)
                 connection.lost = self._fail
                 end.connections[node] = connection
-        self.exact = all(end.cluster.keeps_producers(end.connections.values()) for end in self._destinations)
+        self.exact = all(
+            end.cluster.keeps_producers(end.connections.values()) for end in self._destinations.values()
+        )
         self._check_topics(self.journal.lanes.values())
         await self._restore()
-        await self._make_lanes()
-        await self._find_positions()
+        await LaneMaking(self._order, self._file, self._sources, self._destinations, self.exact).make()
+        mine = [one for one in self.journal.lanes.values() if one.lane.destination in self._destinations]
+        self.lanes = await running_lanes(mine, self._destinations, self._max_bytes, self.exact, self._settled)
         self._make_producers()
         self._make_fetchers()
         if self._ended.done():
@@ -97,11 +101,17 @@ class Session:
     def journal(self) -> Journal:
         return self._file.journal
 
+    @property
+    def _ends(self) -> list[End]:
+        return [*self._sources, *self._destinations.values()]
+
     def _check_topics(self, states: Iterable[LaneState]) -> None:
-        for state in states:
-            lane = state.lane
-            if lane.source >= len(self._sources) or lane.destination >= len(self._destinations):
+        order = self._order
+        for lane in (state.lane for state in states):
+            if lane.source >= len(order.sources) or lane.destination >= len(order.destinations):
                 raise Stopped("the journal knows more ends than the order")
+            if lane.destination not in self._destinations:
+                continue
             for what, end, id in (
                 ("source", self._sources[lane.source], lane.source_topic),
                 ("destination", self._destinations[lane.destination], lane.destination_topic),
@@ -111,13 +121,13 @@ class Session:
 
     async def _restore(self) -> None:
         """Makes the journal again where it lacks what it had.  Raises `Stopped` where that proves nothing."""
-        states = missing(self.journal, self._order.lanes)
+        states = missing(self.journal, self._order.lanes, self._destinations)
         if not states:
             return
         self._check_topics(states)
         if not self.exact:
             raise lost("the destination does not tell what has arrived")
-        active = await self._ask_producers(states)
+        active = await ask_producers(states, self._destinations)
         for state in states:
             lane = state.lane
             source, destination = self._sources[lane.source], self._destinations[lane.destination]
@@ -130,135 +140,8 @@ class Session:
                 self._file.add(record)
         self._file.sync()
 
-    async def _make_lanes(self) -> None:
-        """A lane for each partition of a source and each destination that the journal does not have yet."""
-        known = self._file.journal.lanes
-        have = {(s.lane.source, s.lane.source_partition, s.lane.destination) for s in known.values()}
-        first_time = not known
-        made: list[Lane] = []
-        for source_number, source in enumerate(self._sources):
-            wanted = [
-                (partition, number)
-                for partition in sorted(source.topic.leaders)
-                for number in range(len(self._destinations))
-                if (source_number, partition, number) not in have
-            ]
-            starts = await self._starts(source, sorted({p for p, _ in wanted}), first_time)
-            for partition, number in wanted:
-                made.append(await self._lane(source_number, partition, number, starts[partition], made))
-        for lane in made:
-            known[lane.number] = LaneState(lane, lane.start)
-            self._file.add(lane_line(lane))
-        if made:
-            self._file.sync()
-
-    async def _lane(
-        self, source: int, partition: int, destination: int, start: int, made: list[Lane]
-    ) -> Lane:
-        lanes = [state.lane for state in self._file.journal.lanes.values()] + made
-        end = self._destinations[destination]
-        partitions = sorted(end.topic.leaders)
-        target = partitions[partition % len(partitions)]
-        connection = end.leader(target)
-        producer, epoch = -1, -1
-        if self.exact:
-            producer, epoch = await self._producer_for(lanes, source, destination, target)
-        floor = (await end.cluster.offsets(connection, [target], LATEST))[target]
-        return Lane(
-            len(lanes),
-            source,
-            partition,
-            self._sources[source].topic.id,
-            destination,
-            target,
-            end.topic.id,
-            producer,
-            epoch,
-            start,
-            floor,
-        )
-
-    async def _producer_for(
-        self, lanes: list[Lane], source: int, destination: int, target: int
-    ) -> tuple[int, int]:
-        """A producer id that no other lane uses on the target partition: sequences belong to one lane."""
-        taken = {
-            lane.producer_id
-            for lane in lanes
-            if lane.destination == destination and lane.destination_partition == target
-        }
-        for lane in lanes:
-            if (lane.source, lane.destination) == (source, destination) and lane.producer_id not in taken:
-                return lane.producer_id, lane.epoch
-        return await self._destinations[destination].cluster.producer_id()
-
-    async def _starts(self, source: End, partitions: list[int], first_time: bool) -> dict[int, int]:
-        """Where new lanes begin.  A partition that was added later is carried from its beginning."""
-        start = self._order.start
-        given = dict(start) if not isinstance(start, str) else {}
-        when = LATEST if start == "now" and first_time else EARLIEST
-        asked = [partition for partition in partitions if partition not in given]
-        found = await self._ask_offsets(source, asked, when)
-        return {partition: given.get(partition, found.get(partition, 0)) for partition in partitions}
-
-    async def _ask_offsets(self, end: End, partitions: Iterable[int], when: int) -> dict[int, int]:
-        found: dict[int, int] = {}
-        for node, mine in end.by_leader(partitions).items():
-            found |= await end.cluster.offsets(end.connections[node], mine, when)
-        return found
-
-    async def _find_positions(self) -> None:
-        states = list(self._file.journal.lanes.values())
-        answers = await self._ask_producers(states) if self.exact else {}
-        sizes = [
-            min(await end.cluster.max_bytes(), self._max_bytes.get(number, LARGEST_BATCH))
-            for number, end in enumerate(self._destinations)
-        ]
-        for state in states:
-            lane = RunningLane(state, self.exact, sizes[state.lane.destination])
-            if self.exact:
-                found = await self._decide(state, answers.get(state.lane.number))
-                lane.offset, lane.sequence = found.offset, found.sequence
-                if self._settled:
-                    state.forget_behind(found.acknowledged)
-                else:
-                    lane.expected.extend(found.expected)
-            else:
-                lane.offset = state.position()
-                lane.sequence = 0 if state.acknowledged is None else (state.acknowledged[0] + 1) & 0x7FFFFFFF
-            lane.end = lane.offset
-            self.lanes.append(lane)
-
-    async def _ask_producers(self, states: list[LaneState]) -> dict[int, Active]:
-        """Lane → what its destination's leader knows of its producer."""
-        found: dict[int, Active] = {}
-        for number, end in enumerate(self._destinations):
-            mine = [state.lane for state in states if state.lane.destination == number]
-            active: dict[int, dict[int, Active]] = {}
-            for node, partitions in end.by_leader({one.destination_partition for one in mine}).items():
-                active |= await end.cluster.producers(end.connections[node], partitions)
-            for lane in mine:
-                known = active.get(lane.destination_partition, {}).get(lane.producer_id)
-                if known is not None:
-                    found[lane.number] = known
-        return found
-
-    async def _decide(self, state: LaneState, active: Active | None) -> Continue:
-        decision = resume(state, active or NotActive())
-        if isinstance(decision, Scan):
-            end = self._destinations[state.lane.destination]
-            connection = end.leader(state.lane.destination_partition)
-            newest = await newest_batch(
-                end.cluster, end.topic, connection, state.lane, decision.offset, decision.past
-            )
-            decision = resume(state, NotActive(True, None if newest is None else newest.last_sequence))
-        if isinstance(decision, Stop):
-            raise Stopped(f"partition {state.lane.destination_partition}: {decision.reason}")
-        assert isinstance(decision, Continue)
-        return decision
-
     def _make_producers(self) -> None:
-        for number, end in enumerate(self._destinations):
+        for number, end in self._destinations.items():
             for node, connection in end.connections.items():
                 self._producers[number, node] = Producer(
                     end.cluster, end.topic, connection, self._acknowledged, self._fail
@@ -306,7 +189,7 @@ class Session:
     async def _gap(self, number: int, partition: int) -> None:
         """Notes what a source lost, and goes on behind it.  Raises `Stopped` where it lost its end, `Changed`."""
         source = self._sources[number]
-        first = (await self._ask_offsets(source, [partition], EARLIEST))[partition]
+        first = await source.offset(partition, EARLIEST)
         for lane in self.lanes:
             if (lane.state.lane.source, lane.source_partition) != (number, partition):
                 continue
@@ -414,7 +297,7 @@ class Session:
 
     async def _refresh(self) -> None:
         """Notices partitions that were added, topics made anew, and logins that are about to end."""
-        lifetimes = [end.cluster.lifetime() for end in self._sources + self._destinations]
+        lifetimes = [end.cluster.lifetime() for end in self._ends]
         shortest = min((one for one in lifetimes if one), default=None)
         until = self._loop.time() + shortest * RENEW_AT if shortest else None
         while True:
@@ -422,7 +305,7 @@ class Session:
             await asyncio.sleep(REFRESH if until is None else max(0.0, min(REFRESH, until - now)))
             if until is not None and self._loop.time() >= until:
                 raise Again("a login is about to end")
-            for end in self._sources + self._destinations:
+            for end in self._ends:
                 topic = await end.cluster.topic()
                 if topic != end.topic:
                     raise Again("the queue's partitions or leaders changed")
@@ -450,20 +333,7 @@ class Session:
 
     def close(self) -> None:
         """Ends all connections and writes down what is known.  Raises `Unreachable` if the disk refuses."""
-        for end in (*self._clusters[0], *self._clusters[1]):
+        for end in (*self._clusters[0], *self._clusters[1].values()):
             end.close()
         self._note_acknowledged()
         self._file.write()
-
-    def positions(self) -> list[tuple[int, int, int, int]]:
-        """(source, partition, offset before which all is acknowledged, end) of each source partition."""
-        found: dict[tuple[int, int], tuple[int, int]] = {}
-        for lane in self.lanes:
-            key = (lane.state.lane.source, lane.source_partition)
-            mine = lane.state.position()
-            offset, end = found.get(key, (mine, lane.end))
-            found[key] = (min(offset, mine), max(end, lane.end))
-        return [(*key, *value) for key, value in sorted(found.items())]
-
-    def lag(self) -> int:
-        return sum(lane.lag for lane in self.lanes)

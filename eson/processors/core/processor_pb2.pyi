@@ -616,6 +616,7 @@ class Unreachable(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     LOGIN_REFUSED_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     processor: _builtins.str
     since: _builtins.int
     """Milliseconds since 1970."""
@@ -623,6 +624,8 @@ class Unreachable(_message.Message):
     """One line, no secret."""
     login_refused: _builtins.bool
     """The broker refused the credential: it waits for an Update."""
+    lanes: _builtins.bytes
+    """As in Ready, once there are any, of what carries for some destinations while it does not reach others."""
     def __init__(
         self,
         *,
@@ -630,10 +633,11 @@ class Unreachable(_message.Message):
         since: _builtins.int = ...,
         reason: _builtins.str = ...,
         login_refused: _builtins.bool = ...,
+        lanes: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["login_refused", b"login_refused", "processor", b"processor", "reason", b"reason", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "login_refused", b"login_refused", "processor", b"processor", "reason", b"reason", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -648,20 +652,24 @@ class Failure(_message.Message):
     PROCESSOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     processor: _builtins.str
     reason: _builtins.str
     stopped: _builtins.bool
     """It stopped: going on could lose or repeat events.  Else it tries again, slowly."""
+    lanes: _builtins.bytes
+    """As in Unreachable."""
     def __init__(
         self,
         *,
         processor: _builtins.str = ...,
         reason: _builtins.str = ...,
         stopped: _builtins.bool = ...,
+        lanes: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["processor", b"processor", "reason", b"reason", "stopped", b"stopped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "processor", b"processor", "reason", b"reason", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,161 @@
+"""A distributor whose destinations come and go: none holds up the others, and each gets everything, once, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from servers.distribution import Copy, Distribution, until
+from servers.embedded import StartEmbedded
+from servers.kafka_topics import Feed
+from servers.processor import ProcessorChild
+
+from eson.processors.core import processor_pb2 as pb
+from eson.processors.core.messages import create_message
+from eson.processors.port import ProcessorOrder
+
+Start = Callable[..., ProcessorChild]
+
+
+@pytest.fixture
+def flow(start_embedded: StartEmbedded) -> Iterator[Distribution]:
+    made = Distribution(start_embedded, copies=3)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[ProcessorChild] = []
+
+    def go(order: ProcessorOrder, lanes: bytes = b"") -> ProcessorChild:
+        message = create_message(order, str(tmp_path / "journal"))
+        message.lanes = lanes
+        started.append(ProcessorChild(message=message))
+        return started[-1]
+
+    yield go
+    for child in started:
+        child.kill()
+
+
+def distributor(flow: Distribution, **options: object) -> ProcessorOrder:
+    ends = tuple(copy.end for copy in flow.copies)
+    return ProcessorOrder("p-distribute", "distributor", (flow.source,), ends, **options)  # type: ignore[arg-type]
+
+
+def grown(copy: Copy, than: int, seconds: float) -> None:
+    until(lambda: copy.events() > than, lambda: (copy.events(), than), seconds)
+
+
+def test_a_broker_that_stops_holds_up_nobody(flow: Distribution, start: Start) -> None:
+    child = start(distributor(flow))
+    child.wait_ready()
+    first, second, third = flow.copies
+    feed = Feed(flow.topics, flow.queue, 6000, 3.0)
+    for copy in flow.copies:
+        grown(copy, 0, 10)
+    third.freeze()
+    for _ in range(5):
+        for copy in (first, second):
+            grown(copy, copy.events(), 1.0)
+    feed.join()
+    flow.wait_equal(first, second, seconds=3)
+    behind = child.wait(lambda report: report.progress.lag > 0 and report.progress.records >= 12_000).progress
+    assert sum(position.end - position.offset for position in behind.positions) > 0
+    third.thaw()
+    flow.wait_equal()
+    child.wait(lambda report: report.progress.records == 18_000 and not report.progress.lag)
+
+
+def test_the_one_in_trouble_is_named_and_the_others_go_on(flow: Distribution, start: Start) -> None:
+    """Its broker is gone from the beginning; what the others have is known elsewhere all the same."""
+    third = flow.copies[2]
+    third.broker.kill()
+    flow.topics.fill(flow.queue, 500)
+    child = start(distributor(flow, start="now"))
+    known = child.wait(lambda report: len(report.unreachable.lanes.splitlines()) == 8).unreachable
+    assert known.reason.startswith(f"{third.queue}: ")
+    flow.topics.fill(flow.queue, 300, 1)
+    progress = child.wait(lambda report: report.progress.records == 600 and report.progress.lag == 300)
+    assert not any(report.HasField("ready") for report in child.reports)
+    assert sum(one.end - one.offset for one in progress.progress.positions) == 300
+    third.broker.start()
+    ready = child.wait_ready()
+    assert len(ready.lanes.splitlines()) == 12
+    child.wait_records(900)
+    # one moment was now for all
+    assert third.topics.read(third.queue) == flow.copies[0].topics.read(flow.copies[0].queue)
+
+
+def test_one_that_stopped_for_good_leaves_the_others_alone(flow: Distribution, start: Start) -> None:
+    first, second, third = flow.copies
+    flow.topics.fill(flow.queue, 300)
+    child = start(distributor(flow))
+    child.wait_records(900)
+    child.kill()
+    second.topics.recreate(second.queue)
+    child = start(distributor(flow))
+    failure = child.wait(lambda report: report.HasField("error")).error
+    assert failure.reason.startswith(f"{second.queue}: ")
+    assert "created again" in failure.reason
+    assert not failure.stopped
+    flow.topics.fill(flow.queue, 300, 1)
+    flow.wait_equal(first, third)
+    assert second.events() == 0
+
+
+def test_a_journal_is_made_again_for_each_that_is_reached(
+    flow: Distribution, start: Start, tmp_path: Path
+) -> None:
+    """The journal is lost while one broker is away, which learns of it later; nothing comes twice."""
+    flow.topics.fill(flow.queue, 600)
+    child = start(distributor(flow))
+    lanes = child.wait_ready().lanes
+    child.wait_records(1800)
+    child.kill()
+    (tmp_path / "journal").unlink()
+    third = flow.copies[2]
+    third.broker.kill()
+    flow.topics.fill(flow.queue, 300, 1)
+    child = start(distributor(flow), lanes)
+    said = child.wait(lambda report: report.HasField("unreachable")).unreachable
+    assert said.lanes == lanes
+    flow.wait_equal(*flow.copies[:2])
+    child.kill()
+    child = start(distributor(flow), lanes)
+    third.broker.start()
+    assert child.wait_ready().lanes == lanes
+    flow.wait_equal()
+
+
+def test_pause_and_resume_hold_for_all(flow: Distribution, start: Start) -> None:
+    order = distributor(flow)
+    child = start(order)
+    child.wait_ready()
+    assert child.order(pause=pb.Named(processor=order.id)) == ""
+    child.wait(lambda report: report.progress.paused)
+    flow.topics.fill(flow.queue, 100)
+    time.sleep(0.5)  # many times what running ones need
+    assert [copy.events() for copy in flow.copies] == [0, 0, 0]
+    assert child.order(resume=pb.Named(processor=order.id)) == ""
+    flow.wait_equal()
+    assert child.order(stop=pb.Named(processor=order.id)) == ""
+
+
+def test_kills_lose_nothing_and_repeat_nothing(flow: Distribution, start: Start) -> None:
+    """One broker is stopped now and then as well."""
+    order = distributor(flow)
+    feed = Feed(flow.topics, flow.queue, 8000, 4.0)
+    while feed.running:
+        child = start(order)
+        time.sleep(0.4)
+        flow.copies[1].freeze()
+        time.sleep(0.2)
+        child.kill()
+        flow.copies[1].thaw()
+    feed.join()
+    start(order)
+    flow.wait_equal()

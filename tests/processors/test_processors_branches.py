@@ -1,0 +1,132 @@
+"""What several branches of one processor share: the journal, and what is told of them."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from eson.processors.child.branch import Complaint
+from eson.processors.child.journal_file import DiskRefuses
+from eson.processors.child.lanes import RunningLane
+from eson.processors.child.shared_journal import SharedJournal
+from eson.processors.child.telling import MOST_REASON, complaint_report, lag, positions, reasons
+from eson.processors.core.journal import Entry, Lane, LaneState, lane_line
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AWAY = Complaint("unreachable", "kf3 does not answer", NOON)
+BROKEN = Complaint("failing", "kf2 breaks Kafka's protocol", NOON - timedelta(hours=2))
+ENDED = Complaint("stopped", "destination copy was deleted and created again", NOON)
+REFUSED = Complaint("unreachable", "kf1 refuses the credential of user", NOON - timedelta(hours=1), True)
+
+
+def lane(number: int, destination: int, partition: int = 0, start: int = 100) -> Lane:
+    return Lane(number, 0, partition, "source", destination, partition, "copy", 7, 0, start, 0)
+
+
+def running(lane: Lane, offset: int, end: int, unacknowledged: int = 0) -> RunningLane:
+    made = RunningLane(LaneState(lane, lane.start), True, 1 << 20)
+    made.offset, made.end, made.unacknowledged = offset, end, unacknowledged
+    return made
+
+
+def test_one_of_three_is_named() -> None:
+    report = complaint_report("p", [("copy-3", AWAY)], 3, b"lanes")
+    assert report.unreachable.reason == "copy-3: kf3 does not answer"
+    assert report.unreachable.since == int(NOON.timestamp() * 1000)
+    assert report.unreachable.lanes == b"lanes"
+    assert not report.unreachable.login_refused
+
+
+def test_what_all_suffer_is_said_once() -> None:
+    assert reasons([("copy-1", AWAY), ("copy-2", AWAY)], 2) == AWAY.reason
+    assert reasons([("copy-1", AWAY), ("copy-2", AWAY)], 3) == f"copy-1, copy-2: {AWAY.reason}"
+    assert reasons([("copy", AWAY)], 1) == AWAY.reason
+
+
+def test_failures_come_first_and_are_failures() -> None:
+    report = complaint_report("p", [("copy-1", AWAY), ("copy-2", BROKEN)], 3, b"")
+    assert report.error.reason == f"copy-2: {BROKEN.reason}; copy-1: {AWAY.reason}"
+    assert not report.error.stopped
+
+
+def test_it_stopped_when_all_have() -> None:
+    assert complaint_report("p", [("copy", ENDED)] * 2, 2, b"").error.stopped
+    assert not complaint_report("p", [("copy", ENDED)] * 2, 3, b"").error.stopped
+    assert not complaint_report("p", [("copy", ENDED), ("other", BROKEN)], 2, b"").error.stopped
+
+
+def test_a_refused_credential_is_heard_among_failures() -> None:
+    report = complaint_report("p", [("copy-1", REFUSED), ("copy-2", BROKEN)], 2, b"")
+    assert report.unreachable.login_refused
+    assert BROKEN.reason in report.unreachable.reason
+
+
+def test_a_reason_stays_one_line_of_bounded_length() -> None:
+    many = [(f"copy-{number}", Complaint("failing", f"reason {number}", NOON)) for number in range(200)]
+    assert len(reasons(many, 300)) == MOST_REASON
+    same = [(f"copy-{number}", AWAY) for number in range(200)]
+    assert reasons(same, 300) == f"copy-0, copy-1, copy-2 and 197 more: {AWAY.reason}"
+
+
+def test_lag_is_that_of_the_slowest_by_what_any_of_them_saw() -> None:
+    quick = [running(lane(0, 0), 500, 500, 5), running(lane(1, 0, 1), 200, 200)]
+    frozen = [running(lane(2, 1), 300, 350), running(lane(3, 1, 1), 200, 200)]
+    assert lag([quick]) == 5
+    assert lag([quick, frozen]) == 200
+    assert lag([quick, frozen, ()]) == 400 + 100
+    assert lag([(), ()]) == 0
+
+
+def test_a_position_counts_what_every_destination_acknowledged() -> None:
+    ahead, behind = LaneState(lane(0, 0), 100), LaneState(lane(1, 1), 100)
+    for state, next_offset in ((ahead, 180), (behind, 150)):
+        state.plan(Entry(0, 9, next_offset, 1))
+        state.acknowledge(9, 0)
+    lanes = [running(ahead.lane, 180, 200), running(behind.lane, 150, 160)]
+    assert positions([ahead, behind], lanes, 2) == [(0, 0, 150, 200)]
+    assert positions([ahead, behind], lanes, 3) == [(0, 0, 100, 200)]
+    assert positions([ahead], [], 1) == [(0, 0, 180, 180)]
+
+
+def full(path: Path) -> SharedJournal:
+    """A journal on a disk that takes no more."""
+    journal = SharedJournal(str(path), "p")
+    file = journal.take()
+    file.add(lane_line(lane(0, 0)))
+    file.sync()
+    descriptor = os.open("/dev/full", os.O_RDWR)
+    os.dup2(descriptor, file._fd)
+    os.close(descriptor)
+    file.journal.lanes[1] = LaneState(lane(1, 1), 100)
+    file.add(lane_line(lane(1, 1)))
+    with pytest.raises(DiskRefuses):
+        file.sync()
+    return journal
+
+
+def test_a_journal_that_refused_is_read_again_when_all_have_left_it(tmp_path: Path) -> None:
+    journal = full(tmp_path / "journal")
+    first = journal._file
+    assert first is not None
+    with pytest.raises(DiskRefuses):
+        first.write()  # also for others, who added nothing
+    with pytest.raises(DiskRefuses):
+        journal.take()
+    journal.give_back()
+    second = journal.take()
+    assert second is not first
+    assert list(second.journal.lanes) == [0]
+    assert journal.take() is second
+    journal.close()
+
+
+def test_lanes_that_are_known_elsewhere_are_said_again(tmp_path: Path) -> None:
+    journal = SharedJournal(str(tmp_path / "journal"), "p")
+    assert journal.known_lanes([lane(1, 1)]) == [lane(1, 1)]
+    journal.take().journal.lanes[0] = LaneState(lane(0, 0), 100)
+    assert journal.known_lanes([lane(1, 1)]) == [lane(0, 0), lane(1, 1)]
+    journal.close(remove=True)
+    assert not (tmp_path / "journal").exists()
