@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ def _error(key: str, address: Address, error: OSError) -> CannotListen:
     remedy = f"Find what listens there (ss -lntup 'sport = :{address.port}') and stop it, or change {key}"
     if isinstance(error, PermissionError):
         remedy = f"Ports below 1024 are for root: start as root with --uid, or change {key}"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        remedy = f"This machine has no such address (ip -brief address): change {key}"
     return CannotListen(f"Cannot listen on {address}: {os.strerror(error.errno or 0)}. {remedy}")
 
 

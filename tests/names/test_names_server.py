@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 from typing import Any
 
@@ -204,12 +205,13 @@ class Ports(Clock):
         super().__init__()
         self.taken = taken
         self.drawn = list(drawn)
+        self.why = errno.EADDRINUSE
         self.open: dict[tuple[str, str, int], Any] = {}
 
     def _listen(self, kind: str, number: int, what: Any, interface: str) -> Port:
         number = number or self.drawn.pop(0)
         if (kind, number) in self.taken or (kind, interface, number) in self.open:
-            raise CannotListenError(interface, number, OSError(errno.EADDRINUSE, "Address already in use"))
+            raise CannotListenError(interface, number, OSError(self.why, os.strerror(self.why)))
         port = Port(self, kind, interface, number)
         self.open[port.key] = what
         return port
@@ -237,6 +239,20 @@ def test_the_ports_are_open_before_rights_are_given_up() -> None:
     assert service.stopService().called
     assert ports.open == {}
     assert service.addresses == []
+
+
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        (errno.EACCES, "Permission denied. Ports below 1024 are for root"),
+        (errno.EADDRNOTAVAIL, "Cannot assign requested address. This machine has no such address"),
+    ],
+)
+def test_what_cannot_be_listened_on_has_the_remedy_that_fits(why: int, remedy: str) -> None:
+    ports = Ports(taken={("udp", 53)})
+    ports.why = why
+    with pytest.raises(BackendFailed, match=remedy):
+        NameServer(ports, respond, LISTEN).privilegedStartService()
 
 
 def test_started_without_rights_to_drop_it_opens_its_ports_too() -> None:

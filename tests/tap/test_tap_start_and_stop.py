@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 
 from eson.config import Places
 from eson.config.values import Address
 from eson.tap.listening import Gate
+from eson.tap.service import count_steadily
 from eson.tap.sockets import BoundSocket, CannotListen, bind_all, check_free
 from eson.tap.state import StateDirectory, StateError
 from eson.tap.undoing import Undoing
@@ -99,6 +102,15 @@ def test_a_taken_port_is_said_with_its_key_and_a_remedy() -> None:
     )
 
 
+def test_an_address_of_another_machine_is_said_as_such() -> None:
+    with pytest.raises(CannotListen) as caught:
+        check_free("fnap.listen", [Address("192.0.2.1", 61000)])
+    assert caught.value.text == (
+        "Cannot listen on 192.0.2.1:61000: Cannot assign requested address. "
+        "This machine has no such address (ip -brief address): change fnap.listen"
+    )
+
+
 def test_all_are_bound_or_none() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -163,3 +175,17 @@ def test_the_name_server_is_silent_until_everything_is_published() -> None:
     gate.open(lambda data, stream: data + (b" over TCP" if stream else b""))
     assert gate(b"query") == b"query"
     assert gate(b"query", True) == b"query over TCP"
+
+
+# what waits
+
+
+def test_what_waits_does_not_follow_the_time_of_day() -> None:
+    reactor = SelectReactor()
+    count_steadily(reactor)
+    assert reactor.seconds is time.monotonic
+    waits = SelectReactor()
+    waits.callLater(1, print)
+    before = waits.seconds()
+    count_steadily(waits)
+    assert waits.seconds() - before < 60, "it would never end"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -284,7 +285,10 @@ class NameServer(Service):
 def _cannot_listen(error: BindError) -> BackendFailed:
     interface, port, why = getattr(error, "interface", ""), getattr(error, "port", 0), error
     reason = getattr(error, "socketError", why)
-    return BackendFailed(
-        f"The name server cannot listen on {interface} port {port}: {getattr(reason, 'strerror', None) or reason}. "
-        f"Find what listens there (ss -lntup 'sport = :{port}') and stop it, or give names.listen another port",
-    )
+    remedy = f"Find what listens there (ss -lntup 'sport = :{port}') and stop it, or give names.listen another port"
+    if isinstance(reason, PermissionError):
+        remedy = "Ports below 1024 are for root: start as root with --uid, or give names.listen another port"
+    elif getattr(reason, "errno", None) == errno.EADDRNOTAVAIL:
+        remedy = "This machine has no such address (ip -brief address): give names.listen another one"
+    said = getattr(reason, "strerror", None) or reason
+    return BackendFailed(f"The name server cannot listen on {interface} port {port}: {said}. {remedy}")
