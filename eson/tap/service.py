@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -324,6 +325,8 @@ def makeService(options: Options) -> Service:
     """The service for twistd; opens nothing."""
     from twisted.internet import reactor
 
+    count_steadily(reactor)
+
     def failed(text: str) -> None:
         _tell(text)
         atexit.register(_end_with_failure)
@@ -334,6 +337,15 @@ def makeService(options: Options) -> Service:
 
     participant = Participant(options.config, reactor, failed)
     return Loud(participant, None if options.syslog else log_observer, options.nodaemon)
+
+
+def count_steadily(reactor: Any) -> None:
+    """What waits shall not wait longer, or shorter, because somebody moves the time of day.
+
+    Twisted's reactor counts by it; once something waits, that cannot be changed any more.
+    """
+    if not reactor.running and not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic
 
 
 def _tell(text: str) -> None:

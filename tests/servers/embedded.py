@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Embedded:
     directory: Path
     settings: Settings
     process: subprocess.Popen[bytes] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     bound: dict[str, Any] = field(default_factory=dict)
     seconds_to_ready: float = 0.0
 
@@ -36,6 +38,7 @@ class Embedded:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
+                env={**os.environ, **self.environment},
             )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -100,10 +103,13 @@ StartEmbedded = Callable[..., Embedded]
 
 @pytest.fixture
 def start_embedded(tmp_path: Path) -> Generator[StartEmbedded, None, None]:
-    """Starts a broker of the test's own: `start_embedded(login=False, …)` with the fields of `Settings`."""
+    """Starts a broker of the test's own: `start_embedded(login=False, …)` with the fields of `Settings`.
+
+    `environment` is added to its own.
+    """
     started: list[Embedded] = []
 
-    def start(**options: Any) -> Embedded:
+    def start(environment: Mapping[str, str] = {}, **options: Any) -> Embedded:
         directory = tmp_path / f"embedded-{len(started)}"
         directory.mkdir()
         defaults: dict[str, Any] = {
@@ -111,7 +117,7 @@ def start_embedded(tmp_path: Path) -> Generator[StartEmbedded, None, None]:
             "listen": (("127.0.0.1", 0),),
             "admin_password": PASSWORD,
         }
-        own = Embedded(directory, Settings(**(defaults | options)))
+        own = Embedded(directory, Settings(**(defaults | options)), environment=environment)
         started.append(own)
         own.start()
         return own

@@ -87,7 +87,7 @@ class Topics:
         finally:
             consumer.close()
 
-    def consumer(self) -> Consumer:
+    def consumer(self, **settings: object) -> Consumer:
         return Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -97,6 +97,7 @@ class Topics:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "log_level": 0,
+                **settings,  # type: ignore[dict-item]
             }
         )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from eson.processors.core import processor_pb2 as pb
@@ -25,8 +26,10 @@ class ProcessorChild:
         journal: Path | None = None,
         command: tuple[str, ...] = (sys.executable, "-m", "eson.processors"),
         message: pb.Create | None = None,
+        environment: Mapping[str, str] = {},
     ) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env={**os.environ, **environment})
         self.reports: list[pb.Report] = []
         self._heard = threading.Condition()
         self._next = 0

@@ -75,6 +75,7 @@ def run(settings: Settings, output: int) -> int:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
+    reactor.seconds = time.monotonic  # else whoever moves the time of day moves what waits
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)  # type: ignore[list-item]
     sys.setswitchinterval(_SWITCH_SECONDS)
     status = 0

@@ -1,0 +1,96 @@
+"""The clock of a machine is moved by an hour, forward and back, while events are carried: nothing waits, nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
+from servers.comparing import assert_same
+from servers.embedded import StartEmbedded
+from servers.false_clock import HOUR, FalseClock
+from servers.kafka import Kafka
+from servers.kafka_topics import Feed, Topics, bridge
+from servers.processor import ProcessorChild
+
+MOVES = (HOUR, -HOUR, 0)
+SOON = 15.0
+"""Seconds, far less than an hour."""
+
+
+@dataclass
+class Way:
+    """What one bridge carries."""
+
+    here: Topics
+    there: Topics
+
+    def __post_init__(self) -> None:
+        self.source, self.copy = self.here.create("source", 2), self.there.create("copy", 2)
+        self.order = bridge(self.here.end(self.source), self.there.end(self.copy))
+
+    def moving(self, clock: FalseClock) -> None:
+        """Events are written all the time; after each move they go on arriving, and so do answers without events."""
+        for seed, seconds in enumerate(MOVES):
+            feed = Feed(self.here, self.source, 600, 1.0, partitions=2)
+            time.sleep(0.4)
+            clock.move(seconds)
+            feed.join()
+            self.here.fill(self.source, 100, 100 + seed, 2)
+            began = time.monotonic()
+            assert_same(self.here, self.source, self.there, self.copy, SOON)
+            assert time.monotonic() - began < SOON
+
+
+@pytest.fixture
+def children() -> Iterator[list[ProcessorChild]]:
+    made: list[ProcessorChild] = []
+    yield made
+    for child in made:
+        child.kill()
+
+
+def test_the_clock_of_a_processor(kafka: Kafka, tmp_path: Path, children: list[ProcessorChild]) -> None:
+    topics, clock = Topics(kafka.bootstrap()), FalseClock(tmp_path / "clock")
+    way = Way(topics, topics)
+    child = ProcessorChild(way.order, tmp_path / "journal", environment=clock.environment)
+    children.append(child)
+    child.wait_ready()
+    before = len(child.reports)
+    way.moving(clock)
+    for report in child.reports[before:]:
+        assert not (report.HasField("unreachable") or report.HasField("error")), report
+
+
+def test_the_clock_of_an_embedded_broker(
+    start_embedded: StartEmbedded, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    """Of one that is source and destination; who waits for an event waits no longer than he asked for."""
+    clock = FalseClock(tmp_path / "clock")
+    topics = Topics(start_embedded(login=False, environment=clock.environment).bootstrap())
+    way = Way(topics, topics)
+    child = ProcessorChild(way.order, tmp_path / "journal")
+    children.append(child)
+    child.wait_ready()
+    before = len(child.reports)
+    way.moving(clock)
+    for report in child.reports[before:]:
+        assert not (report.HasField("unreachable") or report.HasField("error")), report
+
+
+def test_who_waits_at_an_embedded_broker(start_embedded: StartEmbedded, tmp_path: Path) -> None:
+    """Its clock is moved back while it holds a Fetch for two seconds, which stay two."""
+    clock = FalseClock(tmp_path / "clock")
+    topics = Topics(start_embedded(login=False, environment=clock.environment).bootstrap())
+    empty = topics.create("empty", 1)
+    consumer = topics.consumer(**{"fetch.wait.max.ms": 2000})
+    consumer.assign([TopicPartition(empty, 0, 0)])
+    assert consumer.poll(1.0) is None
+    clock.move(-HOUR)
+    message = consumer.poll(SOON)
+    assert message is not None
+    assert message.error().code() == KafkaError._PARTITION_EOF
+    consumer.close()
