@@ -62,10 +62,15 @@ def _yaml(data: Any, stream: TextIO) -> None:
 
 
 def _columns(rows: Iterable[Row]) -> list[str]:
-    seen: dict[str, None] = {}
+    """All keys, each behind the one that it follows in its row, whichever rows have it."""
+    seen: list[str] = []
     for row in rows:
-        seen.update(dict.fromkeys(row))
-    return list(seen)
+        place = 0
+        for key in row:
+            if key not in seen:
+                seen.insert(place, key)
+            place = seen.index(key) + 1
+    return seen
 
 
 def _cell(value: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from eson.cli import lines
@@ -52,9 +50,7 @@ async def _subscribe(
         line = lines.subscribe(flow, local, start, profile.prefix, home, token)
         words = line.split(" ")
         typed = words[words.index("LOCAL") + 1] if "LOCAL" in words else ""
-        made = subscription(flow, typed, await agent.execute(line))
-        # an agent that hosts both flows answers with the copy alone
-        return replace(made, local=made.local or typed)
+        return subscription(flow, typed, await agent.execute(line))
 
 
 async def _hosts(agent: Agent, flow: str) -> bool:

@@ -197,4 +197,6 @@ def subscription(flow: str, local: str, reply: Reply) -> Subscription:
     if reply.code == 202:
         return Subscription(flow, pending_copy(reply.text), local, pending=True)
     said, copy = subscribed(reply.lines)
-    return Subscription(flow, copy, said)
+    return Subscription(
+        flow, copy, said or local
+    )  # an agent that hosts both flows answers with the copy alone

@@ -126,6 +126,15 @@ def test_output_without_a_terminal_is_plain_and_stable() -> None:
     assert yaml.safe_load(as_yaml.getvalue()) == rows[0]
 
 
+def test_columns_stand_in_the_order_of_the_rows_that_have_them() -> None:
+    """Processors have no copy, copies do: theirs stands where the agent says it, whatever comes first."""
+    rows = [{"subscription": "p-1", "local": "l", "lag": 1}, {"subscription": "c", "copy": "c", "local": "m"}]
+    for order in (rows, rows[::-1]):
+        out = io.StringIO()
+        show_list(order, "table", out)
+        assert out.getvalue().splitlines()[0] == "subscription\tcopy\tlocal\tlag"
+
+
 def test_a_peers_control_characters_never_reach_the_terminal() -> None:
     """Escape sequences in data are shown as question marks."""
     out = io.StringIO()

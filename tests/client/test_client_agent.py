@@ -87,6 +87,14 @@ def test_subscriptions_are_made_and_ended() -> None:
     ]
 
 
+def test_an_agent_that_hosts_both_flows_answers_with_the_copy_alone() -> None:
+    memory, agent = logged_in({"SUBSCRIBE": body(COPY)})
+    assert memory.run(agent.subscribe(FLOW, "mine.flows.unix.ar")) == Subscription(
+        FLOW, COPY, "mine.flows.unix.ar"
+    )
+    assert memory.run(agent.subscribe(FLOW)) == Subscription(FLOW, COPY, "")
+
+
 def test_a_subscription_that_waits_for_approval() -> None:
     memory, agent = logged_in({"SUBSCRIBE": f"202 Pending {COPY}\r\n".encode()})
     assert memory.run(agent.subscribe(FLOW)) == Subscription(FLOW, COPY, "", pending=True)
