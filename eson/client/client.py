@@ -124,6 +124,7 @@ class Client:
         """
         # Kafka's protocol takes a quarter of a second to load, which most users never need
         from eson.client.flows import BrokerFlow, kafka
+        from eson.client.naming import NamingReactor
 
         name = canonical_flow(flow)
         queue = ""
@@ -133,19 +134,9 @@ class Client:
             security = "ssl" if found.tls else "plaintext"
             servers = tuple(str(server) for server in found.servers)
             credential = BrokerCredential(name, found.kind, servers, security)
-        reached = [
-            await self._reached(parse_server(one, KAFKA_PORT), credential) for one in credential.servers
-        ]
-        return BrokerFlow(kafka(self._reactor, credential, reached), name, queue, mode)
-
-    async def _reached(self, server: Server, credential: BrokerCredential) -> Server:
-        """By its address where our resolver knows it; by its name where TLS must hold it against the certificate."""
-        if is_address(server.host) or credential.security.endswith("ssl"):
-            return server
-        with suppress(EsonError):
-            found = await self._discovery.addresses(server.host)
-            return Server(found[0], server.port) if found else server
-        return server
+        servers_of = [parse_server(one, KAFKA_PORT) for one in credential.servers]
+        naming = NamingReactor(self._reactor, self._discovery.addresses)
+        return BrokerFlow(kafka(naming, credential, servers_of), name, queue, mode)
 
     def _given(self, name: str, address: str, tls: TlsMode | None, trust: str) -> Target:
         server = parse_server(address, TLS_PORT)
