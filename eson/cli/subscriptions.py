@@ -80,6 +80,16 @@ def unsubscribe(console: Console, id: str) -> None:
     console.tell(f"Unsubscribed {id}")
 
 
+_DONE = {
+    "pause": "Paused",
+    "resume": "Resumed",
+    "stop": "Stopped",
+    "approve": "Approved",
+    "deny": "Denied",
+    "remove": "Removed",
+}
+
+
 def _change(verb: str, help: str) -> click.Command:
     @click.command(verb, help=help)
     @click.argument("words", nargs=-1, required=True, metavar="[subscription] ID")
@@ -87,7 +97,7 @@ def _change(verb: str, help: str) -> click.Command:
     def change(console: Console, words: tuple[str, ...]) -> None:
         (id,) = _without("subscription", words, 1)
         console.run(console.ask(f"{verb.upper()} SUBSCRIPTION {id}", _below(id)))
-        console.tell(f"{verb.capitalize()}: {id}")
+        console.tell(f"{_DONE[verb]} {id}")
 
     return change
 
@@ -106,7 +116,7 @@ def _decide(verb: str, help: str) -> click.Command:
         name, *principal = _without("subscriber", words, 2)
         line = lines.subscriber(verb, name, principal[0] if principal else None, reason)
         console.run(console.ask(line, name))
-        console.tell(f"{verb.capitalize()}: {name}")
+        console.tell(f"{_DONE[verb]} {name}")
 
     return decide
 

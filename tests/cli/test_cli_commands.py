@@ -152,6 +152,22 @@ def test_what_is_typed_is_what_is_said(user: User, typed: str, line: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("pause", "Paused"),
+        ("resume", "Resumed"),
+        ("stop", "Stopped"),
+        ("approve", "Approved"),
+        ("deny", "Denied"),
+        ("remove", "Removed"),
+        ("unsubscribe", "Unsubscribed"),
+    ],
+)
+def test_what_was_done_is_told(user: User, verb: str, told: str) -> None:
+    assert user.types(verb, COPY, answers={verb.upper(): OK}).stderr == f"{told} {COPY}\n"
+
+
+@pytest.mark.parametrize(
     ("typed", "line"),
     [
         ("replicate a.b c.d", "REPLICATE a.b TO c.d"),
