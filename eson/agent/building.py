@@ -17,6 +17,7 @@ from eson.agent.describing import Descriptions
 from eson.agent.endings import Endings, Unsubscribing
 from eson.agent.finding import Finding
 from eson.agent.flows import Flows
+from eson.agent.gaps import Gaps
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.incoming import Incoming
 from eson.agent.joining import Joining
@@ -110,7 +111,10 @@ def build_agent(
     )
     endings.processing = between
     pausing = Pausing(store, finding, carriers, local_processors, tellers, locks, audit, clock)
-    statuses = Statuses(store, carriers, local_processors, journals, received, tellers, locks, tasks, clock)
+    gaps = Gaps(store, audit)
+    statuses = Statuses(
+        store, carriers, local_processors, journals, gaps, received, tellers, locks, tasks, clock
+    )
     processors.listen(statuses.changed)
     told = Told(store, tasks, received.check)
     tellers.notified = told.soon

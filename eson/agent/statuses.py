@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from eson.agent.carriers import Carriers
 from eson.agent.copies import Teller
 from eson.agent.following import followed
+from eson.agent.gaps import Gaps
 from eson.agent.incoming import Incoming
 from eson.agent.journals import KeptJournals
 from eson.agent.local_processors import LocalProcessors
@@ -37,6 +38,7 @@ class Statuses:
         carriers: Carriers,
         local_processors: LocalProcessors,
         journals: KeptJournals,
+        gaps: Gaps,
         incoming: Incoming,
         teller: Teller,
         locks: Locks,
@@ -47,6 +49,7 @@ class Statuses:
         self._carriers = carriers
         self._local = local_processors
         self._journals = journals
+        self._gaps = gaps
         self._incoming = incoming
         self._teller = teller
         self._locks = locks
@@ -82,6 +85,8 @@ class Statuses:
         """Raises `Busy`, `TryLater`."""
         status = self._carriers.status_of(id)
         await self._journals.keep(id)
+        if status is not None:
+            await self._gaps.note(status)
         if status is not None and PROCESSOR_ID.match(id):
             await self._local.follow(status)
             return

@@ -23,7 +23,7 @@ State = Literal["starting", "running", "paused", "unreachable", "failing", "stop
 
 
 class Supervised:
-    """A host's member.  `changed` is told of each change of state; `now` gives aware UTC."""
+    """A host's member.  `changed` is told of each change of state, and of gaps; `now` gives aware UTC."""
 
     def __init__(
         self,
@@ -128,13 +128,18 @@ class Supervised:
             self._records = progress.records
             self.host.progressed()
         last = datetime.fromtimestamp(progress.last_event / 1000, UTC) if progress.last_event else None
+        before = self.status.gaps
+        # each destination of a source may tell of the same
+        gaps = dict.fromkeys((gap.source, gap.partition, gap.first, gap.last) for gap in progress.gaps)
         self.status = replace(
             self.status,
             lag=progress.lag,
             rate=progress.rate,
             last_event=last or self.status.last_event,
-            gaps=tuple((gap.partition, gap.first, gap.last) for gap in progress.gaps),
+            gaps=tuple(gap[1:] for gap in gaps),
         )
+        if self.status.gaps != before:
+            self._changed(self.status)
 
     def _set(self, state: State, unreachable_since: datetime | None = None, **fields: Any) -> None:
         before = self.status

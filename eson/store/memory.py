@@ -207,3 +207,6 @@ class MemoryStore:
 
     async def audit(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]:
         return self._tables.audit[after : after + limit]
+
+    async def audited(self, act: str, object: str) -> Sequence[AuditEntry]:
+        return [one for one in self._tables.audit if (one.act, one.object) == (act, object)]

@@ -243,3 +243,6 @@ class Store(Protocol):
 
     async def audit(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]:
         """The audit log, oldest first, behind entry number `after`."""
+
+    async def audited(self, act: str, object: str) -> Sequence[AuditEntry]:
+        """What the audit log holds of that act with that object, oldest first."""

@@ -274,6 +274,10 @@ class SqliteStore:
         found = await self._ask(lambda c: statements.audit(c, after, limit))
         return [rows.audit_of(row) for row in found]
 
+    async def audited(self, act: str, object: str) -> Sequence[AuditEntry]:
+        found = await self._ask(lambda c: statements.audited(c, act, object))
+        return [rows.audit_of(row) for row in found]
+
 
 def _failed(error: BaseException) -> BackendFailed:
     if isinstance(error, BackendFailed):

@@ -218,3 +218,9 @@ def audit(connection: Connection, after: int, limit: int) -> list[rows.Found]:
     table = schema.audit
     statement = select(table).where(table.c.number > after).order_by(table.c.number).limit(limit)
     return list(connection.execute(statement).mappings())
+
+
+def audited(connection: Connection, act: str, object: str) -> list[rows.Found]:
+    table = schema.audit
+    statement = select(table).where(table.c.act == act, table.c.object == object).order_by(table.c.number)
+    return list(connection.execute(statement).mappings())

@@ -282,14 +282,24 @@ def test_a_failure_is_named_and_the_process_lives_on(house: House) -> None:
 def test_progress_is_shown_and_changes_no_state(house: House) -> None:
     house.create()
     count = len(house.heard)
-    progress = pb.Progress(processor=ID, records=5, lag=7, rate=2.5, last_event=1_000_000)
-    progress.gaps.add(partition=1, first=3, last=9)
-    says(house.child, progress=progress)
+    says(house.child, progress=pb.Progress(processor=ID, records=5, lag=7, rate=2.5, last_event=1_000_000))
     status = house.status
-    assert (status.lag, status.rate, tuple(status.gaps)) == (7, 2.5, ((1, 3, 9),))
+    assert (status.lag, status.rate, tuple(status.gaps)) == (7, 2.5, ())
     assert status.last_event is not None
     assert status.last_event.timestamp() == 1000
     assert len(house.heard) == count
+
+
+def test_a_gap_is_told_once_whichever_destinations_tell_of_it(house: House) -> None:
+    house.create()
+    count = len(house.heard)
+    progress = pb.Progress(processor=ID)
+    for source in (0, 0, 1):
+        progress.gaps.add(source=source, partition=1, first=3, last=9)
+    for _ in range(2):
+        says(house.child, progress=progress)
+    assert tuple(house.status.gaps) == ((1, 3, 9), (1, 3, 9))
+    assert len(house.heard) == count + 1
 
 
 @pytest.mark.parametrize("octets", [b"\xff\xff\xff\xff", frame(b"\xff\xff\xff"), b"print('hello')\n" * 99])

@@ -256,6 +256,9 @@ def test_the_audit_log_is_numbered_and_read_in_order(store: port.Store) -> None:
     entries = run(store.audit())
     assert [(one.number, one.object) for one in entries] == [(1, "f0"), (2, "f1"), (3, "f2")]
     assert [one.object for one in run(store.audit(after=1, limit=1))] == ["f1"]
+    run(store.apply(port.Note(AuditEntry(NOW, "user:test", "delete", "f1"))))
+    assert [(one.number, one.act) for one in run(store.audited("create", "f1"))] == [(2, "create")]
+    assert run(store.audited("create", "f9")) == []
 
 
 def processor(id: str, **values: Any) -> StoredProcessor:
