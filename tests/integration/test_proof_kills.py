@@ -105,9 +105,12 @@ class Lives:
     def _kill_and_go_on(self) -> None:
         try:
             while not self.enough.is_set() or sum(self.kills.values()) < KILLS:
-                time.sleep(self._chance.uniform(0.05, 0.6))
                 order = self._chance.choice(self.orders)
                 child = self._running[order.id]
+                if self._chance.random() < 0.5:  # else most would die before they carry anything
+                    with suppress(TimeoutError):
+                        child.wait_ready(3.0)
+                time.sleep(self._chance.uniform(0.0, 0.6))
                 assert not any(one.error.stopped for one in child.reports), child.reports
                 self.ready += any(one.HasField("ready") for one in child.reports)
                 child.kill()
