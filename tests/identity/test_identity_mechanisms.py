@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import stringprep
 import unicodedata
 
@@ -16,7 +18,15 @@ from eson.identity.mechanisms.anonymous import AnonymousClient, AnonymousServer
 from eson.identity.mechanisms.plain import PlainClient, PlainServer
 from eson.identity.mechanisms.scram import ScramClient, ScramServer
 from eson.identity.saslprep import saslprep
-from eson.identity.verifier import Verifier, check_password, make_verifier, parse_verifier, seal, unseal
+from eson.identity.verifier import (
+    Verifier,
+    check_password,
+    make_verifier,
+    parse_verifier,
+    salted_password,
+    seal,
+    unseal,
+)
 
 SECRET = b"s" * 32
 VERIFIER = make_verifier("pencil", 4096, b"0123456789abcdef")
@@ -116,6 +126,40 @@ def test_the_server_checks_nonce_and_header() -> None:
     assert isinstance(ScramServer(SECRET).respond(b"p=tls-exporter,,n=u,r=abc"), Failed)
     assert isinstance(ScramServer(SECRET, plus_offered=True).respond(b"y,,n=u,r=abc"), Failed)
     assert isinstance(ScramServer(SECRET).respond(b"y,,n=u,r=abc"), AskVerifier)
+
+
+def _final(first: bytes, challenge: bytes, nonce: str) -> bytes:
+    """A client's last message with any nonce, and the proof that belongs to it (RFC 5802 section 3)."""
+    key = hmac.digest(salted_password("pencil", VERIFIER.salt, VERIFIER.iterations), b"Client Key", "sha256")
+    bare = f"c=biws,r={nonce}".encode()
+    signed = b",".join((first.removeprefix(b"n,,"), challenge, bare))
+    signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
+    proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
+    return bare + b",p=" + base64.b64encode(proof)
+
+
+@pytest.mark.parametrize(
+    ("nonce", "strict", "lenient"),
+    [
+        ("client+server", Succeeded, Succeeded),
+        ("clientclient+server", Failed, Succeeded),
+        ("clientclientclient+server", Failed, Failed),
+        ("server", Failed, Failed),
+        ("+server", Failed, Failed),
+        ("otherclient+server", Failed, Failed),
+        ("clientclient+another", Failed, Failed),
+    ],
+)
+def test_what_old_clients_send_twice_is_taken_where_it_may_be(
+    nonce: str, strict: type, lenient: type
+) -> None:
+    """librdkafka before 2.6.1; whoever knows the password alone is not enough: the server's nonce must be this one."""
+    for doubled, wanted in ((False, strict), (True, lenient)):
+        server = ScramServer(SECRET, nonce="+server", doubled_nonce=doubled)
+        first = b"n,,n=user,r=client"
+        server.respond(first)
+        challenge = server.verifier(VERIFIER).data
+        assert type(server.respond(_final(first, challenge, nonce))) is wanted
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def how_to_go_on(stage: Stage) -> str:
         f"  {typed('kafka-python')} consumer -b 127.0.0.1:{subscriber.ports['brokers']} -S SASL_SSL "
         f"-M SCRAM-SHA-256 -C ssl_cafile={subscriber.ca} -C auto_offset_reset=earliest "
         f"-U {subscriber.flow} -P … -g {subscriber.flow} -t {subscriber.flow}",
-        "  # the same with kcat, which needs librdkafka 2.6.1 or newer (kcat -V)",
+        "  # the same with kcat",
         f"  kcat -b 127.0.0.1:{subscriber.ports['brokers']} -X security.protocol=sasl_ssl "
         f"-X ssl.ca.location={subscriber.ca} -X sasl.mechanism=SCRAM-SHA-256 "
         f"-X sasl.username={subscriber.flow} -X sasl.password=… -C -t {subscriber.flow}",

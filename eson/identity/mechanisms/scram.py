@@ -32,11 +32,15 @@ def decoy_verifier(username: str, secret: bytes, iterations: int = PEOPLE_ITERAT
 
 
 class ScramServer:
-    """One SCRAM-SHA-256 login; `plus_offered` tells a client that wrongly believes there is no channel binding."""
+    """One SCRAM-SHA-256 login; `plus_offered` tells a client that wrongly believes there is no channel binding.
+
+    `doubled_nonce`: the last message may have the client's part of the nonce twice, as librdkafka before 2.6.1 sends it.
+    The server's part is checked as ever, and nothing else is let through.
+    """
 
     name = NAME
     __slots__ = (
-        *("_authorisation", "_bare", "_count", "_decoy", "_found", "_gs2"),
+        *("_authorisation", "_bare", "_client_nonce", "_count", "_decoy", "_doubled", "_found", "_gs2"),
         *("_known", "_nonce", "_plus", "_server_first", "_username"),
     )
 
@@ -46,8 +50,10 @@ class ScramServer:
         nonce: str | None = None,
         plus_offered: bool = False,
         iterations: int = PEOPLE_ITERATIONS,
+        doubled_nonce: bool = False,
     ) -> None:
         self._nonce = nonce or base64.b64encode(secrets.token_bytes(18)).decode()
+        self._client_nonce, self._doubled = "", doubled_nonce
         self._decoy = decoy_secret
         self._count = iterations
         self._plus = plus_offered
@@ -88,7 +94,8 @@ class ScramServer:
         if len(username.encode()) > MAX_NAME:
             raise ValueError("user name too long")
         self._username = saslprep(username)
-        self._gs2, self._bare, self._nonce = f"{flag},{authorisation},", bare, client_nonce + self._nonce
+        self._gs2, self._bare = f"{flag},{authorisation},", bare
+        self._client_nonce, self._nonce = client_nonce, client_nonce + self._nonce
         if not self._username:
             raise ValueError("no user name")
         return AskVerifier(self._username)
@@ -108,7 +115,7 @@ class ScramServer:
         proof = _decode(proof_text)
         binding = _decode(fields[0][2:])
         right = hmac.compare_digest(binding, self._gs2.encode())
-        right &= hmac.compare_digest(fields[1].encode(), b"r=" + self._nonce.encode())
+        right &= self._is_nonce(fields[1])
         found = self._found
         if found is None or len(proof) != 32:
             raise ValueError("proof")
@@ -120,6 +127,11 @@ class ScramServer:
         if right and self._known:
             return Succeeded(self._username, self._authorisation, b"v=" + server_signature)
         return self._failed("wrong user or password")
+
+    def _is_nonce(self, field: str) -> bool:
+        right = hmac.compare_digest(field.encode(), f"r={self._nonce}".encode())
+        twice = hmac.compare_digest(field.encode(), f"r={self._client_nonce}{self._nonce}".encode())
+        return right or (self._doubled and twice)
 
     def checked(self, right: bool) -> ServerStep:
         return self._failed("asks for no password")

@@ -75,7 +75,7 @@ class Login:
             response.error_code = ErrorCode.UNSUPPORTED_SASL_MECHANISM
             connection.end_after_answer("a mechanism that is not offered")
         else:
-            self._scram = ScramServer(self._secret)
+            self._scram = ScramServer(self._secret, doubled_nonce=True)
             self.expects_token = request.version == 0
         return response
 
