@@ -161,6 +161,7 @@ class Branch:
             self._in_session = True
             await self._carry(session)
         except DiskRefuses:
+            self._in_session = False  # this one has ended; it says why, and waits
             self._refused()
             raise
         finally:
