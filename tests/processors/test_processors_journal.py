@@ -19,6 +19,7 @@ from eson.processors.core.journal import (
     entry_line,
     gap_line,
     lane_line,
+    leader_epoch_line,
     line,
     opening,
     parse,
@@ -37,6 +38,8 @@ RECORDS = [
     entry_line(0, Entry(10, 19, 120, 7)),
     skip_line(0, 125),
     gap_line(1, 1, 499),
+    leader_epoch_line(0, 6),
+    leader_epoch_line(0, 7),
 ]
 
 
@@ -51,6 +54,7 @@ def test_everything_is_read_back() -> None:
     assert second.entries == [Entry(0, 0, 500, 6)]
     assert second.gaps == [(1, 499)]
     assert second.position() == 0
+    assert (first.leader_epoch, second.leader_epoch) == (7, -1)
 
 
 def test_a_torn_end_is_left_out_at_every_octet() -> None:
@@ -109,13 +113,14 @@ def test_what_is_not_ascii_is_refused_though_its_mark_is_right() -> None:
 
 
 lanes = st.builds(
-    lambda entries, acknowledged: _state(entries, acknowledged),
+    lambda entries, acknowledged, epoch: _state(entries, acknowledged, epoch),
     st.lists(st.integers(1, 50), max_size=20),
     st.integers(0, 20),
+    st.integers(-1, 3),
 )
 
 
-def _state(counts: list[int], acknowledged: int) -> LaneState:
+def _state(counts: list[int], acknowledged: int, epoch: int) -> LaneState:
     state, sequence, offset = LaneState(LANE, LANE.start), 2**31 - 60, LANE.start
     for number, count in enumerate(counts):
         last = (sequence + count - 1) % 2**31
@@ -124,6 +129,7 @@ def _state(counts: list[int], acknowledged: int) -> LaneState:
         if number < acknowledged:
             state.acknowledge(last, number)
         sequence = (last + 1) % 2**31
+    state.leader_epoch = epoch
     return state
 
 

@@ -11,6 +11,7 @@ from eson.brokers.kafka.wire.batches import (
     CRC_FROM,
     HEADER,
     HEADER_SIZE,
+    assign_offset,
     check_crc,
     crc_of,
     parse_header,
@@ -151,6 +152,17 @@ def test_aborted_and_control_batches_move_the_position_alone() -> None:
     running = lane()
     planned = plan(running, batch(0, 10, attributes=0x10, producer_id=6) + control, [(6, 0)])
     assert (planned, running.offset, running.sequence) == ([], 11, 0)
+
+
+def test_the_leader_epoch_is_that_of_the_newest_batch_also_where_it_is_dropped() -> None:
+    running = lane()
+    assert running.leader_epoch == -1
+    plan(running, batch(0, 10))
+    assert running.leader_epoch == 9
+    newer = bytearray(batch(10, 1, attributes=0x30, producer_id=6))
+    assign_offset(memoryview(newer), 10, 12)
+    plan(running, bytes(newer))
+    assert (running.offset, running.leader_epoch) == (11, 12)
 
 
 def test_what_was_expected_is_sent_again_and_not_noted_again() -> None:

@@ -14,6 +14,7 @@ from eson.brokers.kafka.wire.apis import (
     InitProducerIdRequest,
     ListOffsetsRequest,
     MetadataRequest,
+    OffsetForLeaderEpochRequest,
 )
 from eson.brokers.kafka.wire.errors import AUTHORIZATION, ErrorCode, name_of
 from eson.model.servers import Server
@@ -148,6 +149,31 @@ class Cluster:
                 for state in listed(one.active_producers)
                 if state.last_sequence >= 0
             }
+        return found
+
+    async def epoch_ends(
+        self, connection: Connection, partitions: Iterable[int], epoch: int
+    ) -> dict[int, int]:
+        """Partition → where its log left this leader epoch, or ends (KIP-320); without those that cannot tell."""
+        of_topic = OffsetForLeaderEpochRequest.OffsetForLeaderTopic
+        of_partition = of_topic.OffsetForLeaderPartition
+        topic = of_topic(
+            topic=self.queue,
+            partitions=[
+                of_partition(partition=p, current_leader_epoch=-1, leader_epoch=epoch) for p in partitions
+            ],
+        )
+        request = OffsetForLeaderEpochRequest(replica_id=-1, topics=[topic])
+        version = connection.version(request.API_KEY, 4, 2)
+        if version is None:
+            return {}
+        answer = await connection.ask(request, version)
+        found = {}
+        for one in (one for topic in listed(answer.topics) for one in listed(topic.partitions)):
+            if one.error_code not in AUTHORIZATION:
+                self._check(one.error_code, f"partition {one.partition}")
+                if one.end_offset >= 0:
+                    found[one.partition] = one.end_offset
         return found
 
     async def max_bytes(self) -> int:

@@ -29,6 +29,7 @@ class RunningLane:
         "epoch",
         "exact",
         "expected",
+        "leader_epoch",
         "max_bytes",
         "noted",
         "number",
@@ -51,6 +52,8 @@ class RunningLane:
         self.partition = lane.destination_partition
         self.producer = lane.producer_id if exact else -1
         self.epoch = lane.epoch if exact else -1
+        self.leader_epoch = state.leader_epoch
+        """Of the source's newest batch before `offset`, -1 if unknown."""
         self.offset = self.end = state.start
         self.sequence = 0
         self.expected: deque[Entry] = deque()

@@ -80,6 +80,8 @@ class Planner:
             self._recode(lane, batch, None, planned)
             return
         header = parse_header(batch)
+        if header.leader_epoch > lane.leader_epoch:
+            lane.leader_epoch = header.leader_epoch
         verdict = judge(header, batch, lane.offset, lane.max_bytes, aborted)
         if verdict is Verdict.PASS and self._remake is None:
             self._pass(lane, batch, header, planned)

@@ -22,6 +22,7 @@ from eson.processors.child.producer import Producer
 from eson.processors.child.remaking import remaking
 from eson.processors.child.restoring import Restoring, lost, missing
 from eson.processors.child.trouble import Again, Stopped, Trouble
+from eson.processors.child.truncation import check_ends
 from eson.processors.core.journal import (
     Journal,
     LaneState,
@@ -29,6 +30,7 @@ from eson.processors.core.journal import (
     entry_line,
     gap_line,
     lane_records,
+    leader_epoch_line,
     skip_line,
 )
 from eson.processors.core.rates import Bucket
@@ -92,6 +94,7 @@ class Session:
         await LaneMaking(self._order, self._file, self._sources, self._destinations, self.exact).make()
         mine = [one for one in self.journal.lanes.values() if one.lane.destination in self._destinations]
         self.lanes = await running_lanes(mine, self._destinations, self._max_bytes, self.exact, self._settled)
+        await check_ends(self._sources, self.lanes)
         self._make_producers()
         self._make_fetchers()
         if self._ended.done():
@@ -202,6 +205,8 @@ class Session:
                 raise Changed(lane)
             lane.state.gaps.append((lane.offset, first - 1))
             lane.state.skip(first)
+            lane.leader_epoch = -1  # that of the lost ones is unknown
+            self._note_leader_epoch(lane)
             self._file.add(gap_line(lane.number, lane.offset, first - 1))
         self._file.sync()
 
@@ -241,6 +246,8 @@ class Session:
             if batch.new:
                 new = True
                 lane.state.plan(batch.entry)
+                if lane.leader_epoch != lane.state.leader_epoch:
+                    self._note_leader_epoch(lane)
                 add(entry_line(lane.number, batch.entry))
         return new
 
@@ -286,7 +293,14 @@ class Session:
         at = lane.state.entries[-1].next_offset if lane.state.entries else lane.state.start
         if lane.offset > at:
             lane.state.skip(lane.offset)
+            self._note_leader_epoch(lane)
             self._file.add(skip_line(lane.number, lane.offset))
+
+    def _note_leader_epoch(self, lane: RunningLane) -> None:
+        """Never after the position that it belongs to: an older one would look like a source that lost its end."""
+        if lane.leader_epoch != lane.state.leader_epoch:
+            lane.state.leader_epoch = lane.leader_epoch
+            self._file.add(leader_epoch_line(lane.number, lane.leader_epoch))
 
     async def _note(self) -> None:
         """Acknowledgements reach the journal's file soon, also when nothing follows."""

@@ -6,6 +6,7 @@
     A <lane> <last sequence> <destination offset>                            after it was acknowledged
     S <lane> <next source offset>                after the last P, the source held nothing to carry up to here
     G <lane> <first missing> <last missing>      the source lost these; goes on behind them
+    E <lane> <leader epoch>                      of the source's newest batch before the position; before its P or S
 
 Each line ends with a space, the CRC-32 of what stands before it as 8 hex digits, and a line feed.  A line that is
 torn or damaged at the end was never synced, hence nothing followed from it: reading ends there.  A lane is one
@@ -67,6 +68,8 @@ class LaneState:
     entries: list[Entry] = field(default_factory=list)
     acknowledged: tuple[int, int] | None = None
     gaps: list[tuple[int, int]] = field(default_factory=list)
+    leader_epoch: int = -1
+    """The last E: the source's, -1 if unknown."""
 
     def plan(self, entry: Entry) -> None:
         """A P record.  What was planned from the same sequence on is void: it was asked for again and had not come."""
@@ -171,6 +174,10 @@ def gap_line(number: int, first: int, last: int) -> bytes:
     return line(f"G {number} {first} {last}")
 
 
+def leader_epoch_line(number: int, epoch: int) -> bytes:
+    return line(f"E {number} {epoch}")
+
+
 @dataclass
 class Journal:
     """A whole journal as read.  `valid` octets of the file are whole records; the rest, if any, is a torn end."""
@@ -207,6 +214,8 @@ def lane_records(state: LaneState) -> Iterator[bytes]:
         yield gap_line(number, first, last)
     if state.start != state.lane.start or state.gaps:
         yield skip_line(number, state.start)
+    if state.leader_epoch >= 0:
+        yield leader_epoch_line(number, state.leader_epoch)
     for entry in state.entries:
         yield entry_line(number, entry)
     if state.acknowledged is not None:
@@ -259,6 +268,8 @@ def _apply(journal: Journal, number: int, text: str) -> None:
         first, last = numbers
         state.gaps.append((first, last))
         state.skip(last + 1)
+    elif kind == "E":
+        (state.leader_epoch,) = numbers
     else:
         raise ValueError(kind)
 
