@@ -14,7 +14,10 @@ from eson.identity.saslprep import saslprep
 PEOPLE_ITERATIONS = 210_000
 ISSUED_ITERATIONS = 4_096
 """For long random passwords that were issued: stretching adds nothing to them."""
-MIN_ITERATIONS, MAX_ITERATIONS = 4_096, 10_000_000
+MIN_ITERATIONS, MAX_ITERATIONS = 4_096, 2_000_000
+"""At the most it is somebody else who sets them: a client may be kept busy for less than a second."""
+BROKERS_ITERATIONS = 100_000
+"""At most for a broker, whose clients compute in their loop.  Kafka itself takes no more than 16,384."""
 _SCHEME = "SCRAM-SHA-256"
 _NONCE = 12
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from twisted.logger import (
     PredicateResult,
     eventAsText,
     formatEvent,
-    textFileLogObserver,
+    formatEventAsClassicLogText,
 )
 from twisted.python.logfile import LogFile
 
@@ -31,7 +32,7 @@ _CHATTER = ("log_legacy", "twisted.python.log")
 
 def observer(log: Log, out: TextIO) -> Any:
     """An `ILogObserver` that writes events to `out` as the configuration says."""
-    writer: Any = textFileLogObserver(out) if log.format == "text" else json_observer(out)
+    writer: Any = FileLogObserver(out, text_lines) if log.format == "text" else json_observer(out)
     by_level: Any = LogLevelFilterPredicate(LogLevel.levelWithName(log.level))
     predicates: list[Any] = [by_level]
     if log.level != "debug":
@@ -44,6 +45,20 @@ def no_chatter(event: LogEvent) -> Any:
     if event.get("log_namespace") in _CHATTER and not event.get("isError"):
         return PredicateResult.no
     return PredicateResult.maybe
+
+
+def text_lines(event: LogEvent) -> str | None:
+    """What Twisted shows, a line or more; None for an event without text."""
+    text = formatEventAsClassicLogText(event)
+    return None if text is None else _escaped(text)
+
+
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def _escaped(text: str) -> str:
+    """What peers and children said must not steer a terminal or reorder a line: it is shown as JSON would write it."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def json_observer(out: TextIO) -> FileLogObserver:
@@ -62,7 +77,7 @@ def json_line(event: LogEvent) -> str:
     }
     if "log_failure" in event:
         shown["traceback"] = eventAsText(event, includeTimestamp=False, includeSystem=False)
-    return json.dumps(shown, ensure_ascii=False)
+    return _escaped(json.dumps(shown, ensure_ascii=False))
 
 
 def open_log(logfile: str, nodaemon: bool) -> TextIO:

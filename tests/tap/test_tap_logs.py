@@ -40,6 +40,19 @@ def test_json_is_one_object_a_line() -> None:
     assert event["time"].endswith("Z")
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    "sign", ["\x1b[2J", "\r", "\x00", "\x7f", "\x9b2J", "\u202e", "\u2066", "\u200b", "\u2028"]
+)
+def test_what_steers_a_terminal_or_hides_is_shown(form: Any, sign: str) -> None:
+    text = written(Log(format=form), ("eson.agent", "warn", {"what": f"a{sign}b ñ"}))
+    assert sign not in text
+    assert f"a\\u{ord(sign[0]):04x}" in text or f"a{json.dumps(sign)[1:-1]}b" in text
+    assert "ñ happened" in text
+    if form == "json":
+        assert json.loads(text)["message"] == f"a{sign}b ñ happened"
+
+
 def test_json_shows_where_a_failure_came_from() -> None:
     try:
         raise ValueError("lost")

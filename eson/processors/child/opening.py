@@ -149,8 +149,9 @@ class Opener:
         access = self._access
         if access.mechanism == "SCRAM-SHA-256":
             from eson.identity.mechanisms.scram import ScramClient
+            from eson.identity.verifier import BROKERS_ITERATIONS
 
-            return ScramClient(access.username, access.password)
+            return ScramClient(access.username, access.password, max_iterations=BROKERS_ITERATIONS)
         if access.mechanism == "SCRAM-SHA-512":
             from eson.brokers.kafka.net.login import ScramSha512Client
 

@@ -10,10 +10,8 @@ from eson.brokers.port import Access
 from eson.identity.mechanisms import ClientMechanism, MechanismError
 from eson.identity.mechanisms.plain import PlainClient
 from eson.identity.mechanisms.scram import ScramClient
-from eson.identity.verifier import MIN_ITERATIONS
+from eson.identity.verifier import BROKERS_ITERATIONS, MIN_ITERATIONS
 
-MAX_ITERATIONS = 100_000
-"""Kafka stores at most 16,384; a server that asks for more would keep us computing."""
 _ITERATIONS = re.compile(rb"(?:^|,)i=(\d{1,9})(?:,|$)")
 
 
@@ -38,7 +36,7 @@ class ScramSha512Client:
                 self._scram.process_server_final_message(challenge)
                 return b""
             asked = _ITERATIONS.search(challenge)
-            if asked is None or not MIN_ITERATIONS <= int(asked[1]) <= MAX_ITERATIONS:
+            if asked is None or not MIN_ITERATIONS <= int(asked[1]) <= BROKERS_ITERATIONS:
                 raise ValueError("the server asks for too few or too many iterations")
             self._scram.process_server_first_message(challenge)
             message: bytes = self._scram.final_message()
@@ -54,7 +52,7 @@ def client_mechanism(access: Access) -> ClientMechanism:
     """The mechanism that `access` names.  Raises `ValueError` for one that is not known."""
     match access.mechanism:
         case "SCRAM-SHA-256":
-            return ScramClient(access.username, access.password, max_iterations=MAX_ITERATIONS)
+            return ScramClient(access.username, access.password, max_iterations=BROKERS_ITERATIONS)
         case "SCRAM-SHA-512":
             return ScramSha512Client(access.username, access.password)
         case "PLAIN":
