@@ -16,6 +16,8 @@ from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.messages import create_message
 from eson.processors.port import ProcessorOrder
 
+MOST_PRIVATE = 60 << 10
+
 Start = Callable[..., ProcessorChild]
 
 
@@ -58,9 +60,10 @@ def test_a_broker_that_stops_holds_up_nobody(flow: Distribution, start: Start) -
     for copy in flow.copies:
         grown(copy, 0, 10)
     third.freeze()
-    for _ in range(5):
+    while feed.running:
         for copy in (first, second):
-            grown(copy, copy.events(), 1.0)
+            had = copy.events()
+            until(lambda: copy.events() > had or not feed.running, copy.events, 1.0)  # noqa: B023
     feed.join()
     flow.wait_equal(first, second, seconds=3)
     behind = child.wait(lambda report: report.progress.lag > 0 and report.progress.records >= 12_000).progress
@@ -68,6 +71,43 @@ def test_a_broker_that_stops_holds_up_nobody(flow: Distribution, start: Start) -
     third.thaw()
     flow.wait_equal()
     child.wait(lambda report: report.progress.records == 18_000 and not report.progress.lag)
+
+
+def test_copies_that_keep_up_cost_one_read(flow: Distribution, start: Start) -> None:
+    """Also while one does not: what it missed it reads by itself, later."""
+    child = start(distributor(flow))
+    child.wait_ready()
+    before = flow.link.carried
+    Feed(flow.topics, flow.queue, 12_000, 2.0).join()
+    flow.wait_equal()
+    one_read = sum(len(event) for events in flow.topics.read(flow.queue).values() for event in events)
+    assert flow.link.carried - before < 1.3 * one_read
+    flow.copies[2].freeze()
+    before = flow.link.carried
+    Feed(flow.topics, flow.queue, 12_000, 2.0).join()
+    flow.wait_equal(*flow.copies[:2])
+    assert flow.link.carried - before < 1.3 * one_read
+    flow.copies[2].thaw()
+    flow.wait_equal()
+    assert child.private() < MOST_PRIVATE
+
+
+def test_what_falls_far_behind_reads_for_itself_and_joins_again(flow: Distribution, start: Start) -> None:
+    child = start(distributor(flow))
+    child.wait_ready()
+    third = flow.copies[2]
+    third.freeze()
+    for seed in range(3):
+        flow.topics.fill(flow.queue, 30_000, seed, **{"linger.ms": 50})
+    flow.wait_equal(*flow.copies[:2])
+    assert child.private() < MOST_PRIVATE
+    third.thaw()
+    flow.wait_equal()
+    before, had = flow.link.carried, third.events()
+    Feed(flow.topics, flow.queue, 6000, 1.0).join()
+    grown(third, had + 5999, 10)
+    one_read = sum(len(event) for events in flow.topics.read(flow.queue).values() for event in events)
+    assert flow.link.carried - before < 1.3 * one_read * 6000 / (had + 6000)
 
 
 def test_the_one_in_trouble_is_named_and_the_others_go_on(flow: Distribution, start: Start) -> None:
@@ -127,7 +167,7 @@ def test_a_journal_is_made_again_for_each_that_is_reached(
     child.kill()
     child = start(distributor(flow), lanes)
     third.broker.start()
-    assert child.wait_ready().lanes == lanes
+    assert child.wait_ready().lanes == said.lanes == lanes
     flow.wait_equal()
 
 

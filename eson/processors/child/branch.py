@@ -25,6 +25,7 @@ from eson.processors.child.producer import TooLarge
 from eson.processors.child.session import Session
 from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.trouble import Again, Failing, LoginRefused, Silent, Stopped, Trouble
+from eson.processors.child.window import Windows
 from eson.processors.core.backoff import Backoff
 from eson.processors.core.rates import Bucket
 from eson.processors.core.reach import Reach
@@ -70,12 +71,14 @@ class Branch:
         numbers: Sequence[int],
         journal: SharedJournal,
         counters: Counters,
+        windows: Windows,
         changed: Callable[[], None],
         refused: Callable[[], None],
         before: Iterable[asyncio.Future[Any]] = (),
     ) -> None:
         self._course, self.numbers, self._journal = course, tuple(numbers), journal
-        self._counters, self._tell, self._refused = counters, changed, refused
+        self._counters, self._windows = counters, windows
+        self._tell, self._refused = changed, refused
         self._before = tuple(before)
         self._in_session = False
         self.lanes: Sequence[RunningLane] = ()
@@ -156,6 +159,7 @@ class Branch:
                 self._counters,
                 self._limits,
                 self._max_bytes,
+                self._windows,
                 settled,
             )
             self._in_session = True

@@ -11,6 +11,7 @@ from eson.processors.child.branch import Branch, Course
 from eson.processors.child.lanes import Counters
 from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.telling import complaint_report, lag, positions
+from eson.processors.child.window import Windows
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.journal import JournalError, Lane, lanes_heard, lanes_said
 from eson.processors.core.reach import Reach
@@ -23,12 +24,14 @@ Tell = Callable[[pb.Report], None]
 
 
 class Carrier:
-    """Follows one order until `end`.  `tell` gets every report."""
+    """Follows one order until `end`.  `tell` gets every report; `windows` are those of the process."""
 
-    def __init__(self, order: ProcessorOrder, journal: str, reach: Reach, paused: bool, tell: Tell) -> None:
+    def __init__(
+        self, order: ProcessorOrder, journal: str, reach: Reach, paused: bool, tell: Tell, windows: Windows
+    ) -> None:
         self._course, self._tell = Course(order, reach, paused), tell
         self._journal = SharedJournal(journal, order.id)
-        self._counters = Counters()
+        self._counters, self._windows = Counters(), windows
         self._ready = False
         self._lanes = b""
         self._branches: list[Branch] = []
@@ -74,6 +77,7 @@ class Carrier:
             numbers,
             self._journal,
             self._counters,
+            self._windows,
             self._changed,
             self._leave_journal,
             self._ending,
@@ -107,7 +111,7 @@ class Carrier:
             self._say_ready()
 
     def _say_ready(self) -> None:
-        lanes = lanes_said(state.lane for state in self._journal.lanes)
+        lanes = lanes_said(self._journal.known_lanes([]))
         if not self._ready or lanes != self._lanes:
             self._ready, self._lanes = True, lanes
             exact = all(branch.exact for branch in self._branches)

@@ -116,6 +116,11 @@ class Connection:
         return len(self._waiting)
 
     @property
+    def arriving(self) -> bool:
+        """Whether a part of an answer is here."""
+        return self._filled > 0
+
+    @property
     def unsent(self) -> bool:
         return bool(self._unsent)
 

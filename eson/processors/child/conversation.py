@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from eson.processors.child.carrier import Carrier
 from eson.processors.child.remaking import check_condition
+from eson.processors.child.window import Windows
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.framing import FrameError, FrameReader, frame
 from eson.processors.core.messages import VERSION, OrderError, read_create, read_reach
@@ -59,6 +60,7 @@ class Conversation:
         self._outlet = Outlet(outlet)
         self._frames = FrameReader()
         self._carriers: dict[str, Carrier] = {}
+        self._windows = Windows()
         self._greeted = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -133,7 +135,9 @@ class Conversation:
             self._carriers[order.id].update(order, reach)
             return
         check_condition(order)
-        self._carriers[order.id] = Carrier(order, message.journal, reach, message.paused, self._outlet.tell)
+        self._carriers[order.id] = Carrier(
+            order, message.journal, reach, message.paused, self._outlet.tell, self._windows
+        )
 
     def _update(self, message: pb.Create) -> None:
         order, reach = read_create(message), read_reach(message)

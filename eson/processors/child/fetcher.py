@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from eson.processors.child.connection import MOST_ELEMENTS, TIMEOUT, Connection
 from eson.processors.child.lanes import Memory, Planned
 from eson.processors.child.planning import Planner
 from eson.processors.child.trouble import Failing, Trouble, Unreachable
+from eson.processors.child.window import Asked, Part, Window, Windows
 
 FETCH_BYTES = 2 << 20
 FAR_BYTES = 6 << 20
@@ -80,7 +82,10 @@ class OutOfRange(Trouble):
 
 
 class Fetcher:
-    """For one leader.  `carry` takes what was planned of an answer and returns when the next answer may be planned."""
+    """For one leader.  `carry` takes what was planned of an answer and returns when the next answer may be planned.
+
+    What others of `windows` that read the same, told by `which`, have read it takes from them; what they want it leaves.
+    """
 
     def __init__(
         self,
@@ -89,31 +94,50 @@ class Fetcher:
         connection: Connection,
         planners: Mapping[int, Planner],
         carry: Callable[[list[Planned]], Awaitable[None]],
+        windows: Windows,
+        which: Hashable,
         fetch_bytes: int = FETCH_BYTES,
     ) -> None:
         self._cluster, self._topic, self._connection = cluster, topic, connection
         self._planners, self._carry = dict(planners), carry
+        self._windows, self._which = windows, which
+        self._window: Window
         self._bytes = fetch_bytes
         self._version = fetch_version(connection, topic)
         connection.cap = LARGEST_BATCH + max(fetch_bytes, FAR_BYTES)
         self._turn = 0
         self._pool: list[bytearray] = []
+        self._asked: Asked | None = None
+        self._wanted: Mapping[int, int] = {}
+        self._before: Mapping[int, int] = {}
+        """The positions of this turn and of the one before."""
 
     async def run(self) -> None:
         """Until cancelled.  Raises what planning and carrying raise, `OutOfRange`, `Unreachable`, `Failing`."""
-        answer = self._fetch()
-        while True:
-            decoded, buffer = await answer
+        with self._windows.membership(self._which, self) as self._window:
+            answer = self._next()
             try:
-                planned = self._plan(decoded)
-            except MalformedMessage as error:
-                raise Failing(f"{self._connection.name} breaks Kafka's protocol: {error}") from None
-            if buffer is not None:
-                memory = Memory(buffer, len(planned), self._pool)
-                for batch in planned:
-                    batch.memory = memory
-            answer = self._fetch()
-            await self._carry(planned)
+                while True:
+                    given, buffer = await answer
+                    try:
+                        planned = self._plan(given)
+                    except MalformedMessage as error:
+                        raise Failing(f"{self._connection.name} breaks Kafka's protocol: {error}") from None
+                    if buffer is not None:
+                        memory = Memory(buffer, len(planned), self._pool)
+                        for batch in planned:
+                            batch.memory = memory
+                    answer = self._next()
+                    await self._carry(planned)
+            finally:
+                answer.cancel()
+                if self._asked is not None:
+                    self._asked.answered(False)
+
+    def position(self, partition: int) -> int:
+        """The offset that it wants next; beyond all where it wants nothing."""
+        planner = self._planners.get(partition)
+        return sys.maxsize if planner is None else planner.position
 
     def _adapt(self, octets: int) -> None:
         """Asks for more at once where the source is far: one Fetch fills a link only so far.
@@ -125,31 +149,70 @@ class Fetcher:
         elif octets >= self._bytes * 3 // 4 and FETCH_BYTES <= self._bytes < FAR_BYTES:
             self._bytes = min(FAR_BYTES, 2 * self._bytes)
 
-    def _memory(self) -> bytearray:
-        usual = self._bytes + _BESIDE
+    def _memory(self, octets: int) -> bytearray:
+        usual = octets + _BESIDE
         while self._pool:
             buffer = self._pool.pop()
             if usual <= len(buffer) <= 2 * usual:
                 return buffer
         return bytearray(usual)
 
-    def _fetch(self) -> asyncio.Future[Any]:
-        partitions = list(self._planners)
+    def _next(self) -> asyncio.Future[Any]:
+        """(what is to be planned, memory it lies in): from the source, or from what others read."""
         # what stands first is served first: another one at each turn
-        self._turn = (self._turn + 1) % len(partitions)
+        self._turn = (self._turn + 1) % len(self._planners)
+        partitions = list(self._planners)
         partitions = partitions[self._turn :] + partitions[: self._turn]
         positions = {number: self._planners[number].position for number in partitions}
-        request = fetch_request(self._topic, positions, self._bytes, MAX_WAIT)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        self._before, self._wanted = self._wanted, positions
+        if self._window.alone:
+            return self._fetch(positions, None)
+        return asyncio.ensure_future(self._shared(positions))
+
+    async def _shared(self, positions: Mapping[int, int]) -> tuple[Any, bytearray | None]:
+        window = self._window
+        window.tidy()
+        first = next(iter(positions.items()))
+        while True:
+            # no partition that must be asked for waits for ever behind others that need not
+            if not window.lacks(*first) and (parts := window.look(positions, min(self._bytes, window.share))):
+                return self._copied(parts)
+            missing = window.missing(positions)
+            asked = window.asked(missing, self._before)
+            if asked is None:
+                self._asked = window.ask(missing, self._connection)
+                return await self._fetch(missing, self._asked)  # type: ignore[no-any-return]
+            if await asked.wait() and missing == window.missing(positions):
+                return window.nothing(missing), None
+
+    def _copied(self, parts: list[Part]) -> tuple[list[Part], bytearray | None]:
+        """In memory of our own: planning changes it."""
+        octets = sum(len(part.records) for part in parts)
+        usual = min(self._bytes, self._window.share)
+        pooled = usual <= 2 * octets and octets <= usual
+        buffer = self._memory(usual) if pooled else bytearray(octets)
+        view, at, copied = memoryview(buffer), 0, []
+        for part in parts:
+            end = at + len(part.records)
+            view[at:end] = part.records
+            copied.append(part._replace(records=view[at:end]))
+            at = end
+        return copied, buffer if pooled else None
+
+    def _fetch(self, positions: Mapping[int, int], asked: Asked | None) -> asyncio.Future[Any]:
+        size = min(self._bytes, self._window.share)
+        request = fetch_request(self._topic, positions, size, MAX_WAIT)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def answered(frame: memoryview) -> None:
             self._adapt(len(frame))
             # a few octets must not hold on to the memory of many while they wait
-            small = 2 * len(frame) < self._bytes
+            small = 2 * len(frame) < size
             octets = memoryview(bytearray(frame)) if small else frame
             decoded = decode_response(FetchResponse, self._version, octets, MOST_ELEMENTS)
-            buffer = None if small else self._connection.detach(self._memory())
+            buffer = None if small else self._connection.detach(self._memory(size))
+            if asked is not None and not asked.over:
+                asked.answered(self._keep(positions, decoded))
             if not future.done():
                 future.set_result((decoded, buffer))
 
@@ -157,13 +220,20 @@ class Fetcher:
         self._connection.send(parts, answered, MAX_WAIT + TIMEOUT)
         return future
 
-    def _plan(self, answer: Any) -> list[Planned]:
+    def _keep(self, positions: Mapping[int, int], answer: Any) -> bool:
+        """Leaves an answer to the others; whether it is one that they can use."""
+        try:
+            for part in self._parts(answer):
+                self._window.keep(part, positions[part.partition], self)
+        except (Trouble, MalformedMessage):  # each hears of it by itself
+            return False
+        return True
+
+    def _parts(self, answer: Any) -> Iterator[Part]:
         if getattr(answer, "error_code", 0):
             raise self._cluster.trouble(answer.error_code, "reading")
-        planned: list[Planned] = []
         for part in (part for topic in listed(answer.responses) for part in listed(topic.partitions)):
-            planner = self._planners.get(part.partition_index)
-            if planner is None:
+            if part.partition_index not in self._planners:
                 continue
             if part.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
                 raise OutOfRange(part.partition_index)
@@ -171,10 +241,16 @@ class Fetcher:
                 raise self._cluster.trouble(part.error_code, f"partition {part.partition_index}")
             aborted = [(one.producer_id, one.first_offset) for one in part.aborted_transactions or ()]
             end = part.last_stable_offset if part.last_stable_offset >= 0 else part.high_watermark
+            yield Part(part.partition_index, part.records, aborted, end)
+
+    def _plan(self, given: Any) -> list[Planned]:
+        planned: list[Planned] = []
+        for partition, records, aborted, end in given if isinstance(given, list) else self._parts(given):
+            planner = self._planners[partition]
             for lane in planner.lanes:
                 lane.end = end
-            if part.records:
-                planned += planner.plan(part.records, aborted)
+            if records:
+                planned += planner.plan(records, aborted)
             for lane in planner.lanes:
                 lane.caught_up = lane.offset >= end
         return planned

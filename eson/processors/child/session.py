@@ -7,7 +7,7 @@ the destination what has arrived and goes on exactly there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 from eson.brokers.kafka.wire.apis import ApiVersionsRequest
 from eson.processors.child.cluster import EARLIEST, Cluster
@@ -23,6 +23,7 @@ from eson.processors.child.remaking import remaking
 from eson.processors.child.restoring import Restoring, lost, missing
 from eson.processors.child.trouble import Again, Stopped, Trouble
 from eson.processors.child.truncation import check_ends
+from eson.processors.child.window import Windows
 from eson.processors.core.journal import (
     Journal,
     LaneState,
@@ -59,11 +60,12 @@ class Session:
         counters: Counters,
         limits: tuple[Bucket, Bucket],
         max_bytes: Mapping[int, int],
+        windows: Windows,
         settled: bool = False,
     ) -> None:
         self._order, self._file, self._counters = order, journal, counters
         self._limits, self._max_bytes, self._settled = limits, max_bytes, settled
-        self._clusters = sources, destinations
+        self._clusters, self._windows = (sources, destinations), windows
         self._sources: list[End] = []
         self._destinations: dict[int, End] = {}
         self._producers: dict[tuple[int, int], Producer] = {}
@@ -161,13 +163,32 @@ class Session:
             remake = remaking(self._order, number)
             for node, partitions in end.by_leader(mine).items():
                 planners = {one: Planner(mine[one], end.topic.name, remake) for one in partitions}
-                fetcher = Fetcher(end.cluster, end.topic, end.connections[node], planners, self._carry, size)
+                fetcher = Fetcher(
+                    end.cluster,
+                    end.topic,
+                    end.connections[node],
+                    planners,
+                    self._carry,
+                    self._windows,
+                    self._which(number, node),
+                    size,
+                )
                 self._fetchers.append((number, fetcher))
+
+    def _which(self, source: int, node: int) -> Hashable:
+        """The same for all that read the very same queue as the very same user."""
+        given, topic = self._order.sources[source], self._sources[source].topic
+        # without an id nothing tells a queue from one that was made anew
+        return given.access, given.foreign, topic.name, topic.id or object(), node
 
     # Carrying
 
     async def run(self) -> None:
         """Carries until something happens, which it raises; returns after `stop`."""
+        with self._windows.session():
+            await self._run()
+
+    async def _run(self) -> None:
         tasks = [self._loop.create_task(self._fetch(number, one)) for number, one in self._fetchers]
         tasks += [self._loop.create_task(self._refresh()), self._loop.create_task(self._note())]
         try:
@@ -227,15 +248,16 @@ class Session:
 
     async def _send(self, planned: list[Planned]) -> None:
         """Returns when more may be planned."""
+        outstanding = min(OUTSTANDING, 2 * self._windows.share)
         if len(self._producers) == 1:
             (producer,) = self._producers.values()
             producer.add(planned)
-            await producer.below(OUTSTANDING)
+            await producer.below(outstanding)
             return
         for key, batches in self._by_producer(planned).items():
             self._producers[key].add(batches)
         for producer in self._producers.values():
-            await producer.below(OUTSTANDING)
+            await producer.below(outstanding)
 
     def _note_planned(self, planned: list[Planned]) -> bool:
         """Into the journal; whether there was anything that is not there yet."""
