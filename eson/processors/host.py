@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from google.protobuf.message import DecodeError
@@ -17,6 +18,8 @@ from eson.processors.launcher import Child, Launcher
 
 SILENCE = 30.0
 """Seconds without a word after which a process is taken to hang: processors report at least every 10 s."""
+APART_AFTER, APART_WITHIN = 3, 600.0
+"""Ends of a shared process within so many seconds after which each member gets one of its own."""
 LAST_WORDS = 8.0
 """Seconds that a process has to end by itself."""
 
@@ -59,7 +62,8 @@ class Member(Protocol):
 class Host:
     """Keeps one process running while it has members.
 
-    `admit` calls its argument when another process may be started, so that many do not start at once.
+    `admit` calls its argument when another process may be started, so that many do not start at once.  `part` is called
+    with members that must live apart, since one of them may be what ends the process; they are not this host's any more.
     """
 
     def __init__(
@@ -69,9 +73,11 @@ class Host:
         backoff: Backoff,
         admit: Callable[[Callable[[], None]], None],
         silence: float = SILENCE,
+        part: Callable[[Host, Sequence[Member]], None] | None = None,
     ) -> None:
         self._clock, self._launcher, self._backoff = clock, launcher, backoff
-        self._admit, self._silence = admit, silence
+        self._admit, self._silence, self._part = admit, silence, part
+        self._ends: deque[float] = deque(maxlen=APART_AFTER)
         self._members: dict[str, Member] = {}
         self._child: Child | None = None
         self._frames = FrameReader()
@@ -214,11 +220,24 @@ class Host:
         orders, self._orders = list(self._orders.values()), {}
         for answered in orders:
             answered.errback(TryLater("The processor ended meanwhile"))
-        if self._members:
+        if self._part is not None and self._suspicious():
+            members = list(self._members.values())
+            self._members.clear()
+            for member in members:
+                member.ended(reason, self._backoff.failures)
+            self._part(self, members)
+        elif self._members:
             self._again(reason)
         gone, self._gone = self._gone, []
         for one in gone:
             one.callback(None)
+
+    def _suspicious(self) -> bool:
+        """Whether it has ended so often that whoever does it must not take the others along any more."""
+        now = self._clock.seconds()
+        self._ends.append(now)
+        often = len(self._ends) == APART_AFTER and now - self._ends[0] <= APART_WITHIN
+        return often and len(self._members) > 1
 
     def _report(self, report: pb.Report) -> None:
         kind = report.WhichOneof("report")

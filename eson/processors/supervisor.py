@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +18,22 @@ from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.backoff import Backoff
 from eson.processors.core.messages import NOTHING_PRIVATE
 from eson.processors.core.reach import Reach
-from eson.processors.host import SILENCE, Clock, Host
+from eson.processors.host import SILENCE, Clock, Host, Member
 from eson.processors.launcher import Launcher
 from eson.processors.port import ProcessorOrder, ProcessorStatus
 from eson.processors.supervised import Supervised
 
 READY_WITHIN = 30.0
+PER_SOURCE = 20
+"""Bridges that read the same queue and share a process, in which one read serves them all."""
 
 
 class Supervisor:
     """Implements `Processors`.
 
-    `journals` is a folder, made if missing; `per_process` processors share a process; `start_rate` processes are
-    started in a second at most; `reach` how brokers are reached, and where foreign ends may lead.
+    `journals` is a folder, made if missing; `per_process` processors share a process, and `per_source` bridges that read
+    the same queue; `start_rate` processes are started in a second at most; `reach` how brokers are reached, and where
+    foreign ends may lead.
     """
 
     _log = Logger()
@@ -47,13 +50,16 @@ class Supervisor:
         silence: float = SILENCE,
         uniform: Callable[[float, float], float] = random.uniform,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        per_source: int = PER_SOURCE,
     ) -> None:
         self._clock, self._launcher, self._journals, self._reach = clock, launcher, journals, reach
-        self._per_process, self._between = per_process, 1.0 / start_rate
+        self._per_process, self._per_source = per_process, per_source
+        self._between = 1.0 / start_rate
         self._ready_within, self._silence = ready_within, silence
         self._uniform, self._now = uniform, now
         self._members: dict[str, Supervised] = {}
-        self._hosts: list[Host] = []
+        self._hosts: dict[Host, Hashable] = {}
+        """With the source that bridges in it share, None where no more may come in."""
         self._listeners: list[Callable[[ProcessorStatus], None]] = []
         self._next_start = 0.0
 
@@ -62,14 +68,14 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Ends all processes and returns when they are gone; journals stay."""
-        hosts, self._hosts = self._hosts, []
+        hosts, self._hosts = self._hosts, {}
         self._members.clear()
         await gatherResults([Deferred.fromCoroutine(host.end()) for host in hosts])
 
     async def create(self, order: ProcessorOrder) -> None:
         member = self._members.get(order.id)
         if member is None:
-            host = self._host()
+            host = self._host(_source(order))
             member = Supervised(order, self._journal(order.id), self._reach, host, self._now, self._tell)
             self._members[order.id] = member
             host.add(member)
@@ -153,17 +159,34 @@ class Supervisor:
             return
         host = member.host
         await host.remove(member, order)
-        if not len(host) and host in self._hosts:
-            self._hosts.remove(host)
+        if not len(host):
+            self._hosts.pop(host, None)
         member.stopped()
 
-    def _host(self) -> Host:
-        for host in self._hosts:
-            if len(host) < self._per_process:
+    def _host(self, source: Hashable) -> Host:
+        """The process for a new member: one that reads the same already, one that has room, a new one."""
+        for host, shared in self._hosts.items():
+            if shared == source and len(host) < self._per_source:
                 return host
-        host = Host(self._clock, self._launcher, Backoff(self._uniform), self._admit, self._silence)
-        self._hosts.append(host)
+        for host, shared in self._hosts.items():
+            if shared is not None and len(host) < self._per_process:
+                return host
+        return self._new_host(source)
+
+    def _new_host(self, source: Hashable) -> Host:
+        host = Host(
+            self._clock, self._launcher, Backoff(self._uniform), self._admit, self._silence, self._part
+        )
+        self._hosts[host] = source
         return host
+
+    def _part(self, host: Host, members: Sequence[Member]) -> None:
+        """Gives members of a process that ended again and again processes of their own, for good."""
+        self._hosts.pop(host, None)
+        for member in members:
+            supervised = self._members[member.id]
+            supervised.host = self._new_host(None)
+            supervised.host.add(supervised)
 
     def _admit(self, start: Callable[[], None]) -> None:
         now = self._clock.seconds()
@@ -184,6 +207,14 @@ class Supervisor:
         say("processor {id} is {state}{why}", id=status.id, state=status.state, why=_why(status))
         for listener in list(self._listeners):
             listener(status)
+
+
+def _source(order: ProcessorOrder) -> Hashable:
+    """The same for bridges that one read can serve; like nothing else for all others."""
+    if order.kind != "bridge":
+        return object()
+    (end,) = order.sources
+    return end.access, end.foreign, end.queue
 
 
 def _why(status: ProcessorStatus) -> str:

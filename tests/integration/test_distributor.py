@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers.distribution import Copy, Distribution, until
 from servers.embedded import StartEmbedded
-from servers.kafka_topics import Feed
+from servers.kafka_topics import Feed, bridge
 from servers.processor import ProcessorChild
 
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.messages import create_message
-from eson.processors.port import ProcessorOrder
+from eson.processors.launcher import SpawnLauncher
+from eson.processors.port import ProcessorOrder, ProcessorStatus
+from eson.processors.supervisor import Supervisor
 
 MOST_PRIVATE = 60 << 10
 
@@ -199,3 +204,46 @@ def test_kills_lose_nothing_and_repeat_nothing(flow: Distribution, start: Start)
     feed.join()
     start(order)
     flow.wait_equal()
+
+
+def test_bridges_of_one_flow_are_one_process_and_one_read(
+    flow: Distribution, reactor_thread: Any, in_reactor: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Each keeps its own state; what kills their process again and again ends with them apart."""
+    supervisor = Supervisor(reactor_thread, SpawnLauncher(reactor_thread), tmp_path / "journals")
+    in_reactor(supervisor.start)
+
+    def status(order: ProcessorOrder) -> ProcessorStatus:
+        found = supervisor.status(order.id)
+        assert found is not None
+        return found
+
+    def pids() -> set[int | None]:
+        return {status(order).pid for order in orders}
+
+    orders = [bridge(flow.source, copy.end) for copy in flow.copies]
+    try:
+        for order in orders:
+            in_reactor(supervisor.create, order)
+        assert len(pids()) == 1
+        before = flow.link.carried
+        Feed(flow.topics, flow.queue, 12_000, 2.0).join()
+        flow.wait_equal()
+        one_read = sum(len(event) for events in flow.topics.read(flow.queue).values() for event in events)
+        assert flow.link.carried - before < 1.3 * one_read
+        in_reactor(supervisor.pause, orders[2].id)
+        for round in range(3):
+            until(lambda: len(pids() - {None}) == 1 and None not in pids(), pids)
+            (pid,) = pids()
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid: pid not in pids(), pids)  # type: ignore[misc]
+            flow.topics.fill(flow.queue, 200, 100 + round)
+        until(lambda: None not in pids() and len(pids()) == 3, pids)
+        flow.wait_equal(*flow.copies[:2])
+        assert status(orders[2]).state == "paused"
+        assert flow.copies[2].events() == 12_000
+        in_reactor(supervisor.resume, orders[2].id)
+        flow.wait_equal()
+    finally:
+        in_reactor(supervisor.stop)

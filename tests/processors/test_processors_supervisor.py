@@ -17,7 +17,7 @@ from eson.model.servers import Server
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.framing import FrameReader, frame
 from eson.processors.core.messages import read_create
-from eson.processors.host import LAST_WORDS, SILENCE
+from eson.processors.host import APART_AFTER, APART_WITHIN, LAST_WORDS, SILENCE
 from eson.processors.launcher import MemoryChild, MemoryLauncher
 from eson.processors.port import ProcessorEnd, ProcessorOrder, Processors, ProcessorStatus
 from eson.processors.supervised import CRASH_LOOP
@@ -40,6 +40,7 @@ class House:
         self.launcher = MemoryLauncher()
         self.heard: list[ProcessorStatus] = []
         options.setdefault("uniform", lambda low, high: high)
+        options.setdefault("per_source", 1)
         self.supervisor = Supervisor(self.clock, self.launcher, folder, **options)
         self.supervisor.listen(self.heard.append)
         self.read: dict[int, tuple[FrameReader, int]] = {}
@@ -371,3 +372,66 @@ def test_no_secret_is_in_what_people_see(house: House) -> None:
     house.child.ends("ended with status 1")
     for thing in (house.status, ORDER, house.heard):
         assert ACCESS.password not in repr(thing)
+
+
+def other(name: str, queue: str = END.queue) -> ProcessorOrder:
+    return replace(ORDER, id=name, sources=(replace(END, queue=queue),))
+
+
+def pids(house: House) -> dict[str, int | None]:
+    found = {}
+    for id in house.supervisor.ids():
+        status = house.supervisor.status(id)
+        assert status is not None
+        found[id] = status.pid
+    return found
+
+
+def begin(house: House, *orders: ProcessorOrder) -> None:
+    for order in orders:
+        start(house.supervisor.create(order))
+        house.clock.advance(1)
+
+
+def test_bridges_of_one_source_share_a_process(tmp_path: Path) -> None:
+    house = House(tmp_path, per_source=2)
+    access = replace(ACCESS, username="another")
+    stranger = replace(ORDER, id="p-stranger", sources=(replace(END, access=access),))
+    collector = replace(ORDER, id="p-collector", kind="collector")
+    begin(
+        house, other("p-one"), other("p-else", "else"), other("p-two"), other("p-three"), stranger, collector
+    )
+    found = pids(house)
+    assert found["p-one"] == found["p-two"]
+    assert len(set(found.values())) == 5
+    assert found["p-three"] != found["p-one"]
+
+
+def test_who_ends_a_shared_process_again_and_again_does_it_alone_at_last(tmp_path: Path) -> None:
+    """Also if the others progress meanwhile; who comes later does not join them."""
+    house = House(tmp_path, per_source=3)
+    begin(house, other("p-one"), other("p-two"))
+    for _ in range(APART_AFTER):
+        assert len(set(pids(house).values())) == 1
+        says(house.child, progress=pb.Progress(processor="p-one", records=10))
+        house.child.ends("ended by signal 11")
+        house.clock.advance(1)
+    found = pids(house)
+    assert len(set(found.values())) == 2
+    begin(house, other("p-three"))
+    assert len(set(pids(house).values())) == 3
+    first = next(child for child in house.launcher.children if child.pid == found["p-one"])
+    first.ends()
+    status = house.supervisor.status("p-two")
+    assert status is not None
+    assert status.pid == found["p-two"]
+    assert "signal 11" in status.last_error
+
+
+def test_a_shared_process_that_ends_seldom_stays_shared(tmp_path: Path) -> None:
+    house = House(tmp_path, per_source=3, silence=1e9)
+    begin(house, other("p-one"), other("p-two"))
+    for _ in range(2 * APART_AFTER):
+        house.child.ends()
+        house.clock.advance(APART_WITHIN)
+    assert len(set(pids(house).values())) == 1
