@@ -118,7 +118,7 @@ def build_agent(
     processors.listen(statuses.changed)
     told = Told(store, tasks, received.check)
     tellers.notified = told.soon
-    lists = Lists(store, hosting, access, brokers, carriers, local_processors, limits)
+    lists = Lists(store, hosting, access, brokers, names, carriers, local_processors, limits)
     descriptions = Descriptions(
         store,
         hosting,

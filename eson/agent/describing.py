@@ -127,17 +127,7 @@ class Descriptions:
     async def _nameserver(self, caller: Caller, name: str) -> Description:
         for one in self._hosting.participant.nameservers:
             if one.name == name:
-                zones = list(self._names.zones())
-                serial = self._names.serial(zones[0]) if zones else 0
-                return Description(
-                    {
-                        "nameserver": one.name,
-                        "host": one.host,
-                        "kind": one.kind,
-                        "zones": ",".join(zones),
-                        "serial": serial,
-                    }
-                )
+                return Description(views.nameserver_item(one, self._names))
         raise NoSuch("nameserver", name)
 
     async def _broker(self, caller: Caller, name: str) -> Description:

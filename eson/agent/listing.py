@@ -25,6 +25,7 @@ from eson.model.flows import Flow
 from eson.model.names import is_at_or_below
 from eson.model.principals import Caller, Principal
 from eson.model.subscriptions import Side, State, Subscription
+from eson.names.port import Names
 from eson.store.port import Store
 
 CHUNK = 500
@@ -37,6 +38,7 @@ class Lists:
         hosting: Hosting,
         access: Access,
         brokers: Mapping[str, Broker],
+        names: Names,
         carriers: Carriers,
         local_processors: LocalProcessors,
         limits: Limits,
@@ -45,6 +47,7 @@ class Lists:
         self._hosting = hosting
         self._access = access
         self._brokers = brokers
+        self._names = names
         self._carriers = carriers
         self._local = local_processors
         self._limits = limits
@@ -142,10 +145,7 @@ class Lists:
         return [*await self._local.items(caller), *await self._carriers.items(caller)]
 
     async def _nameserver_items(self, caller: Caller) -> Sequence[Item]:
-        return [
-            {"nameserver": one.name, "host": one.host, "kind": one.kind}
-            for one in self._hosting.participant.nameservers
-        ]
+        return [views.nameserver_item(one, self._names) for one in self._hosting.participant.nameservers]
 
 
 def _doubled(one: Subscription) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from eson.agent.hosting import Participant
+from eson.agent.hosting import Nameserver, Participant
 from eson.agent.parts import client_servers, issues_credentials, protocol
 from eson.agent.ports import Credential
 from eson.agent.settings import format_retention, shown
@@ -18,6 +18,7 @@ from eson.fnap.core.replies import Item, Value
 from eson.model.flows import Flow
 from eson.model.positions import format_time
 from eson.model.subscriptions import Side, State, Subscription
+from eson.names.port import Names
 from eson.processors.port import ProcessorStatus
 from eson.store.records import StoredProcessor
 
@@ -196,7 +197,7 @@ async def broker_item(broker: Broker, operator: bool = False) -> Item:
         "type": protocol(broker),
         "kind": broker.kind,
         "server": [str(server) for server in await client_servers(broker)],
-        "issues-credentials": "yes" if issues_credentials(broker) else "no",
+        "issues-credentials": issues_credentials(broker),
         "guarantee": guarantee(broker),
     }
     concerns = broker.concerns() if operator else ()
@@ -229,7 +230,22 @@ def agent_item(participant: Participant) -> Item:
             "participant": participant.domain,
             "address": ",".join(participant.addresses),
             "port": participant.port,
-            "tls": "yes" if participant.tls else "no",
+            "tls": participant.tls,
+        },
+    )
+
+
+def nameserver_item(nameserver: Nameserver, names: Names) -> Item:
+    """`serial` is the highest of its zones: it rises whichever of them changes."""
+    zones = names.zones()
+    return shown(
+        ("nameserver", "host", "kind", "zones", "serial"),
+        {
+            "nameserver": nameserver.name,
+            "host": nameserver.host,
+            "kind": nameserver.kind,
+            "zones": ",".join(zones),
+            "serial": max(map(names.serial, zones), default=None),
         },
     )
 

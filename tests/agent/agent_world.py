@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from eson.agent.building import build_agent
-from eson.agent.hosting import Hosting, Limits, Participant
+from eson.agent.hosting import Hosting, Limits, Nameserver, Participant
 from eson.agent.memory import MemoryNames, MemoryRemotes, Network
 from eson.agent.service import Agent
 from eson.brokers.memory import MemoryBroker
@@ -90,7 +90,14 @@ def start_agent(
     kinds: Collection[str] = ("bridge", "collector", "distributor", "signal"),
 ) -> Agent:
     hosting = Hosting(
-        Participant(ports.domain, f"fnaa.{ports.domain}", ("127.0.0.1",), 61001, True),
+        Participant(
+            ports.domain,
+            f"fnaa.{ports.domain}",
+            ("127.0.0.1",),
+            61001,
+            True,
+            (Nameserver(f"ns1.{ports.domain}", f"ns1.{ports.domain}:53"),),
+        ),
     )
     hosting.keep(
         Namespace(name, "local", "local", administrators=(user("test"),)) for name in ports.namespaces

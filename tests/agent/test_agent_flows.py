@@ -343,6 +343,12 @@ def test_brokers_agents_and_processors_are_described() -> None:
     assert world.say(TEST, "GET BROKERS") == (
         "220 DATA\nbroker=local type=kafka kind=embedded issues-credentials=yes guarantee=exactly-once\n220 OK"
     )
+    server = "nameserver=ns1.unix.ar host=ns1.unix.ar:53 kind=embedded zones=flows.unix.ar serial=1"
+    assert world.say(TEST, "GET NAMESERVERS") == f"220 DATA\n{server}\n220 OK"
+    assert world.say(TEST, "DESCRIBE NAMESERVER ns1.unix.ar") == (
+        "220 DATA\n{}\n220 OK".format(server.replace(" ", "\n"))
+    )
+    assert world.say(TEST, "DESCRIBE NAMESERVER ns2.unix.ar") == "550 No such nameserver: ns2.unix.ar"
     assert world.say(TEST, "DESCRIBE AGENT flows.unix.ar") == (
         "220 DATA\nagent=fnaa.unix.ar\nparticipant=unix.ar\naddress=127.0.0.1\nport=61001\ntls=yes\n220 OK"
     )

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from eson.agent.hosting import Hosting, Participant, queue_name
+from eson.agent.hosting import Hosting, Nameserver, Participant, queue_name
 from eson.agent.locks import Locks
+from eson.agent.memory import MemoryNames
 from eson.agent.settings import flow_settings, format_retention, parse_retention
 from eson.agent.tasks import Tasks
+from eson.agent.views import nameserver_item
 from eson.errors import Busy, NoSuch, NotHosted, Usage
 from eson.model.flows import Namespace
 
@@ -159,3 +161,17 @@ def test_a_flow_belongs_to_the_longest_namespace() -> None:
         hosting.namespace("none.flows.unix.ar")
     with pytest.raises(NotHosted):
         hosting.namespace("flows.elsewhere.ar")
+
+
+def test_a_name_server_shows_the_highest_serial_of_its_zones() -> None:
+    """Whichever zone changes, what is shown rises."""
+
+    class Zones(MemoryNames):
+        def serial(self, zone: str) -> int:
+            return {"flows.unix.ar": 7, "unix.ar": 5}[zone]
+
+    names = Zones()
+    server = Nameserver("ns1.unix.ar", "ns1.unix.ar:53")
+    assert "serial" not in nameserver_item(server, names)
+    names.namespaces = {"unix.ar", "flows.unix.ar"}
+    assert nameserver_item(server, names)["serial"] == 7
