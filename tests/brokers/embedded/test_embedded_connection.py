@@ -488,3 +488,30 @@ def test_a_produce_for_too_many_partitions_ends_the_connection(broker: MemoryBro
         9,
     )
     assert client.closed
+
+
+def test_what_a_client_began_before_it_left_holds_as_the_journal_has_it(broker: MemoryBroker) -> None:
+    leaving = broker.client()
+    broker.create(leaving, "other")
+    leaving.send(apis.DeleteTopicsRequest(topics=[], topic_names=[TOPIC], timeout_ms=1000), 5)
+    position = apis.OffsetCommitRequest.OffsetCommitRequestTopic
+    leaving.send(
+        apis.OffsetCommitRequest(
+            group_id="group",
+            generation_id_or_member_epoch=-1,
+            member_id="",
+            topics=[
+                position(
+                    name="other",
+                    partitions=[position.OffsetCommitRequestPartition(partition_index=0, committed_offset=7)],
+                )
+            ],
+        ),
+        5,
+    )
+    leaving.transport.loseConnection()
+    broker.settle()
+    known, committed = set(broker.broker.catalogue.topics), broker.broker.offsets.of_group("group")
+    broker.crash()
+    assert set(broker.broker.catalogue.topics) == known == {"other"}
+    assert broker.broker.offsets.of_group("group") == committed

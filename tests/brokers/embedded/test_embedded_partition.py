@@ -567,3 +567,62 @@ def test_a_file_shorter_than_its_checkpoint_is_read_anew(disk: Disk) -> None:
     disk.open()
     assert disk.partition.synced == 1
     assert disk.append(**from_producer(1)) == 1
+
+
+def test_a_sync_that_failed_within_a_round_confirms_nothing_of_that_round(disk: Disk) -> None:
+    disk.append(payload=b"kept")
+    first = disk.partition.append(batch(payload=b"first"))
+    disk.partition.checkpoint()
+    disk.files.failing_syncs = 1
+    disk.committer.flush(100)
+    with pytest.raises(StorageFailed):
+        outcome(first)
+    disk.crash()
+    assert disk.all() == [(0, b"kept")]
+
+
+def test_a_disk_that_was_full_when_an_empty_segment_was_last_is_written_again(disk: Disk) -> None:
+    disk.limits.segment_bytes = 1
+    disk.append(payload=b"old")
+    disk.limits.segment_bytes = 1 << 20
+    disk.partition._roll(disk.now)
+    disk.committer.flush()
+    disk.open()
+    disk.files.space = 0
+    with pytest.raises(StorageFailed):
+        disk.append()
+    disk.files.space = None
+    disk.now += 2000
+    assert disk.append(payload=b"new") == 1
+    assert disk.all() == [(0, b"old"), (1, b"new")]
+
+
+def test_segments_that_are_full_are_closed_but_for_a_few(disk: Disk) -> None:
+    disk.limits.segment_bytes = 1
+    for _ in range(50):
+        disk.append()
+    assert sum(segment.file is not None for segment in disk.partition._segments) <= 10
+    assert len(disk.all()) == 50
+
+
+def test_a_start_that_was_confirmed_never_goes_back(disk: Disk) -> None:
+    for _ in range(10):
+        disk.append()
+    waiting = [disk.partition.delete_before(8), disk.partition.delete_before(3)]
+    disk.committer.flush()
+    assert [outcome(one) for one in waiting] == [8, 8]
+    assert disk.open().start == 8
+
+
+def test_what_comes_behind_a_start_that_outlived_its_segment_is_kept(disk: Disk) -> None:
+    for _ in range(10):
+        disk.append(payload=b"x" * 100)
+    outcome_of = disk.partition.delete_before(8)
+    disk.committer.flush()
+    assert outcome(outcome_of) == 8
+    log = next(file for path, file in disk.files.files.items() if path.endswith(".log"))
+    log.now[70] ^= 0xFF  # the disk has rotted
+    assert disk.open().end == 8
+    assert disk.append(payload=b"new") == 8
+    disk.open()
+    assert disk.all() == [(8, b"new")]

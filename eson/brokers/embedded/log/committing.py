@@ -35,6 +35,22 @@ class Committer(Protocol):
         """Finishes what is queued; blocks until it is done.  `done` of the last jobs has been called then."""
 
 
+class SyncFailed(OSError):
+    """A job's own sync failed: nothing that was written to `file` before is on the disk.  Retry: never on this file."""
+
+    def __init__(self, file: File, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.file = file
+
+
+def synced(file: File) -> None:
+    """What a job calls that must know its file durable before it goes on.  Raises `SyncFailed`."""
+    try:
+        file.sync()
+    except OSError as error:
+        raise SyncFailed(file, error) from error
+
+
 SYNCS_AT_ONCE = 4
 """A file system commits what several threads wait for in one go."""
 
@@ -61,6 +77,7 @@ def run_round(jobs: Sequence[Job], syncs: Syncs = one_by_one) -> Round:
     """Writes all jobs, syncs each of their files once, and says how each job ended."""
     outcome: Round = []
     wanted: list[Sequence[File]] = []
+    broken: dict[int, OSError] = {}
     for job in jobs:
         try:
             wanted.append(job.write())
@@ -69,8 +86,12 @@ def run_round(jobs: Sequence[Job], syncs: Syncs = one_by_one) -> Round:
             job.failed(error)
             wanted.append(())
             outcome.append((job, error))
-    files = list({id(file): file for files in wanted for file in files}.values())
-    broken = {id(file): error for file, error in zip(files, syncs(files), strict=True) if error is not None}
+            if isinstance(error, SyncFailed):
+                broken[id(error.file)] = error  # a second sync would report success
+    named = {id(file): file for files in wanted for file in files}
+    files = [file for key, file in named.items() if key not in broken]
+    results = zip(files, syncs(files), strict=True)
+    broken |= {id(file): error for file, error in results if error is not None}
     if broken:
         for number, (job, failed) in enumerate(outcome):
             unsynced = next((broken[id(file)] for file in wanted[number] if id(file) in broken), None)

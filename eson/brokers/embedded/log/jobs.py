@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from eson.brokers.embedded.log import checkpoint
+from eson.brokers.embedded.log.committing import synced
 from eson.brokers.embedded.log.files import Buffer, File, Files, replace_file
 from eson.brokers.embedded.log.segment import Segment
 
@@ -83,7 +84,7 @@ class Roll(PartitionJob):
         self._writer.check()
         files = self._writer.files
         if self._old is not None:
-            self._old.opened().sync()
+            synced(self._old.opened())
             checkpoint.write(files, self._old.path, self._contents[0])
         else:
             files.make_folder(self._writer.folder)
@@ -151,7 +152,7 @@ class Checkpoint(PartitionJob):
 
     def write(self) -> Sequence[File]:
         self._writer.check()
-        self._segment.opened().sync()
+        synced(self._segment.opened())
         checkpoint.write(self._writer.files, self._segment.path, self._content)
         return ()
 

@@ -85,7 +85,7 @@ class Partition:
         loaded = load(files, folder, now())
         self.producers = loaded.producers
         self._segments = loaded.segments
-        self.start = loaded.start
+        self.start = self._wanted_start = loaded.start
         self.end = max(self._segments[-1].next_offset, loaded.start) if self._segments else loaded.start
         self.synced = self.end
         self._synced_segment = self._segments[-1] if self._segments else None
@@ -178,7 +178,9 @@ class Partition:
         if self._segments:
             active = self._segments[-1]
             fits = active.size + size <= self.limits.segment_bytes
-            if active.size == 0 or (fits and now - active.created <= self.limits.segment_ms):
+            young = now - active.created <= self.limits.segment_ms
+            # a start that is behind the end of a damaged segment leaves a gap, and a segment has none
+            if active.next_offset == self.end and (active.size == 0 or (fits and young)):
                 return active
         return self._roll(now)
 
@@ -195,6 +197,8 @@ class Partition:
         return new
 
     def _advance(self, segment: Segment, position: int, offset: int) -> None:
+        if self._synced_segment is not None and self._synced_segment is not segment:
+            self._keep_warm(self._synced_segment)
         self._synced_segment, self._synced_position, self.synced = segment, position, offset
         if self._waiting:
             ready = [entry for entry in self._waiting if entry[0] <= offset]
@@ -237,8 +241,12 @@ class Partition:
         old = self._segments[-1] if self._segments else None
         new = Segment(segment_path(self._folder, self.end), self.end, now)
         if old is not None and old.base == self.end:
+            before = self._segments[-2] if len(self._segments) > 1 else None
+            if before is not None:
+                warm(self._files, before)
+                self._warm.pop(before, None)
             self._segments.pop()
-            self._synced_segment = old = self._segments[-1] if self._segments else None
+            self._synced_segment = old = before
             self._synced_position = old.size if old is not None else 0
         self._segments.append(new)
         self._failed_at, self._checkpointed = None, 0
@@ -280,14 +288,18 @@ class Partition:
         """How many octets of a segment are durable; opens it."""
         if segment is self._segments[-1] or segment is self._synced_segment:
             return self._synced_position if segment is self._synced_segment else 0
-        self._warm.pop(segment, None)
         warm(self._files, segment)
+        self._keep_warm(segment)
+        return segment.size
+
+    def _keep_warm(self, segment: Segment) -> None:
+        """A segment that is complete stays open for a while; the one that was used longest ago is closed."""
+        self._warm.pop(segment, None)
         self._warm[segment] = None
         if len(self._warm) > _WARM:
             coldest = next(iter(self._warm))
             del self._warm[coldest]
             cool(coldest)
-        return segment.size
 
     def _whole_batches(
         self, segment: Segment, position: int, end: int, max_bytes: int, at_least_one: bool
@@ -348,6 +360,8 @@ class Partition:
         if wanted <= self.start:
             return succeed(self.start)
         fired: Deferred[int] = Deferred()
+        # one that asks for less must not take back what another was told
+        self._wanted_start = max(self._wanted_start, wanted)
 
         def done(error: OSError | None) -> None:
             self._ended(None)
@@ -358,7 +372,7 @@ class Partition:
             self._remove_before_start()
             fired.callback(self.start)
 
-        self._submit(SetStart(self._writer, done, dump_start(wanted)))
+        self._submit(SetStart(self._writer, done, dump_start(self._wanted_start)))
         return fired
 
     def retain(self) -> None:

@@ -65,7 +65,7 @@ class Partitions:
             found = Partition(self._files, self._committer, folder, self._limits_of(topic_id), self._now)
             self._open[key] = found
             if len(self._open) > MAX_OPEN:
-                self._close_idle(len(self._open) - MAX_OPEN)
+                self._close_idle(len(self._open) - MAX_OPEN, found)
         return found
 
     def opened(self, topic_id: str) -> Iterator[Partition]:
@@ -107,11 +107,12 @@ class Partitions:
         for partition in self._open.values():
             partition.checkpoint()
 
-    def _close_idle(self, count: int) -> None:
+    def _close_idle(self, count: int, wanted: Partition) -> None:
+        """Never `wanted`, which is about to be used: two objects for the same files would overwrite each other."""
         for key, partition in list(self._open.items()):
             if count <= 0:
                 return
-            if partition.idle:
+            if partition.idle and partition is not wanted:
                 partition.checkpoint()
                 if partition.idle:
                     del self._open[key]

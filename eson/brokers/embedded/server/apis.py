@@ -40,6 +40,20 @@ def _awaited(perform: Callable[[Broker, Client, Request], Coroutine[Any, Any, An
     def start(broker: Broker, client: Client, request: Request) -> Deferred[Any]:
         return Deferred.fromCoroutine(perform(broker, client, request))
 
+    return _to_the_end(start)
+
+
+def _to_the_end(perform: Perform) -> Perform:
+    """A client that leaves cancels what it waits for, never the change: what the journal has must hold in memory too."""
+
+    def start(broker: Broker, client: Client, request: Request) -> Any:
+        answer = perform(broker, client, request)
+        if not isinstance(answer, Deferred):
+            return answer
+        told: Deferred[Any] = Deferred()
+        answer.addBoth(told.callback)  # a failure too
+        return told
+
     return start
 
 
@@ -93,7 +107,7 @@ APIS: dict[int, Api] = {
     1: Api(4, 18, fetching.fetch),
     2: Api(1, 11, positions.list_offsets),
     3: Api(0, 13, describing.metadata),
-    8: Api(2, 10, offsets.offset_commit),
+    8: Api(2, 10, _to_the_end(offsets.offset_commit)),
     9: Api(1, 10, offsets.offset_fetch),
     10: Api(0, 6, describing.find_coordinator),
     11: Api(0, 9, membership.join_group),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -57,10 +58,10 @@ def open_broker(reactor: Any, settings: Settings, storage: Storage) -> Broker:
     data, files, committer = settings.data, storage.files, storage.committer
     catalogue = Catalogue(files, committer, f"{data}/catalogue", rights)
     offsets = Offsets(files, committer, f"{data}/positions", storage.now)
-    configs = {topic.id.hex: topic.configs for topic in catalogue.topics.values()}
 
     def limits(topic_id: str) -> Limits:
-        return limits_of(configs.get(topic_id, {}), settings.retention_ms)
+        topic = catalogue.by_id.get(UUID(topic_id))
+        return limits_of({} if topic is None else topic.configs, settings.retention_ms)
 
     partitions = Partitions(files, committer, f"{data}/log", limits, storage.now)
     return Broker(
