@@ -6,6 +6,7 @@ A whole participant on the defaults of `eson init --draft`: embedded broker (syn
 
 from __future__ import annotations
 
+import itertools
 import socket
 import statistics
 import tempfile
@@ -29,9 +30,31 @@ from bench.processes import MB, cpu, private
 
 TOGETHER = 8
 """Sessions that ask at once."""
-FLOW = "source.flows.unix.ar"
 QUIET = 10.0
 EVENTS = 100
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """So many subscriptions, in turn to so many flows.  Copies of one flow share processes, 20 in each."""
+
+    name: str
+    subscriptions: int
+    flows: int
+    per_process: int = 1
+
+    def flow(self, number: int) -> str:
+        return f"source{number % self.flows}.flows.unix.ar"
+
+
+QUICKLY = (Crowd("1 subscription", 1, 1), Crowd("3 subscriptions to as many flows", 3, 3))
+CROWDS = (
+    Crowd("1 subscription", 1, 1),
+    Crowd("100 subscriptions to as many flows, a process each", 100, 100),
+    Crowd("100 subscriptions to as many flows, 20 a process", 100, 100, 20),
+    Crowd("100 subscriptions to one flow", 100, 1),
+    Crowd("1,000 subscriptions to as many flows, 50 a process", 1000, 1000, 50),
+)
 
 
 def run(effort: Effort = Effort.USUAL) -> Iterator[Row]:
@@ -39,9 +62,9 @@ def run(effort: Effort = Effort.USUAL) -> Iterator[Row]:
     many = {Effort.QUICK: 200, Effort.USUAL: 5_000, Effort.LONG: 100_000}[effort]
     with tempfile.TemporaryDirectory() as folder:
         yield from _flows(Path(folder), min(1000, many // 2), many, 20 if effort is Effort.QUICK else 300)
-        counts = [(1, 1), (3, 1)] if effort is Effort.QUICK else [(1, 1), (100, 1), (100, 20), (1000, 50)]
-        for count, per_process in counts:
-            yield from _subscriptions(Path(folder), count, per_process)
+        crowds = QUICKLY if effort is Effort.QUICK else CROWDS
+        for crowd in crowds:
+            yield from _subscriptions(Path(folder), crowd)
 
 
 @contextmanager
@@ -181,22 +204,22 @@ def _children(unix: Participant) -> tuple[int, list[int]]:
 # subscriptions
 
 
-def _subscriptions(folder: Path, count: int, per_process: int) -> Iterator[Row]:
-    """What `count` copies of one flow cost, `per_process` of them carried by one process."""
-    processors = {"per_process": per_process}
+def _subscriptions(folder: Path, crowd: Crowd) -> Iterator[Row]:
+    """What they cost while idle and while busy: EVENTS events a second in all, in turn into each flow."""
+    count, processors = crowd.subscriptions, {"per_process": crowd.per_process}
     with _participant(folder, processors=processors) as unix, _sessions(unix, 4) as sessions:
-        assert ask(sessions[0], f"CREATE FLOW {FLOW}\r\n".encode()).startswith(b"220 OK ")
+        flows = [crowd.flow(number) for number in range(crowd.flows)]
+        _ask_all(sessions, [f"CREATE FLOW {flow}" for flow in flows], b"220 OK ")
         bare = _costs(unix).memory
-        commands = [f"SUBSCRIBE {FLOW} AS t{number}" for number in range(count)]
+        commands = [f"SUBSCRIBE {crowd.flow(number)} AS t{number}" for number in range(count)]
         began = time.monotonic()
         taken = sorted(_ask_all(sessions, commands, b"220 DATA\r\n"))
         rate = count / (time.monotonic() - began)
         idle = _over(unix, QUIET)
         memory = _costs(unix).memory
-        busy = _while_events_come(unix)
+        busy = _while_events_come(unix, flows)
         after = _costs(unix).memory
-    many = f"{count:,} subscription{'s' if count > 1 else ''}, {per_process} a process"
-    yield Row(f"{many}: SUBSCRIBE p50, 4 sessions", "ms", _part(taken, 50), less=True)
+    yield Row(f"{crowd.name}: SUBSCRIBE p50, 4 sessions", "ms", _part(taken, 50), less=True)
     yield Row("  SUBSCRIBE p99", "ms", _part(taken, 99), less=True)
     yield Row("  rate of SUBSCRIBE", "1/s", rate)
     yield Row("  memory of each: processor", "MB", memory[2] / count, less=True)
@@ -205,7 +228,9 @@ def _subscriptions(folder: Path, count: int, per_process: int) -> Iterator[Row]:
     )
     yield Row("  memory of each while busy: processor", "MB", after[2] / count, less=True)
     yield Row("  CPU of all while idle", "% of a core", idle * 100, less=True)
-    yield Row(f"  CPU of all at {EVENTS} events/s", "% of a core", busy * 100, less=True)
+    carried = EVENTS * count // crowd.flows
+    what = f"  CPU of all at {EVENTS} events/s, {carried:,} carried"
+    yield Row(what, "% of a core", busy * 100, less=True)
 
 
 def _over(unix: Participant, seconds: float) -> float:
@@ -216,16 +241,16 @@ def _over(unix: Participant, seconds: float) -> float:
     return (spent.agent + spent.broker + spent.processors) / (time.monotonic() - began)
 
 
-def _while_events_come(unix: Participant) -> float:
-    """The same while events are written into the flow."""
+def _while_events_come(unix: Participant, flows: Sequence[str]) -> float:
+    """The same while events are written."""
     host, port = unix.address("local")
     producer = Producer({"bootstrap.servers": f"{host}:{port}", "linger.ms": 5, "log_level": 0})
     ended = threading.Event()
 
     def write() -> None:
-        due = time.monotonic()
+        due, turns = time.monotonic(), itertools.cycle(flows)
         while not ended.wait(max(0.0, due - time.monotonic())):
-            producer.produce(FLOW, b"x" * 200)
+            producer.produce(next(turns), b"x" * 200)
             producer.poll(0)
             due += 1 / EVENTS
 
