@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from twisted.internet.threads import blockingCallFromThread
 
 from eson.brokers.embedded.broker import EmbeddedBroker
 from eson.brokers.embedded.settings import Bound, Settings
+from eson.brokers.kafka.wire import apis
+from eson.brokers.kafka.wire.messages import encode_request
 from eson.brokers.port import Access, Broker, Capability, Rights
 from eson.errors import BackendFailed
 from eson.model.servers import Server
@@ -113,6 +117,32 @@ def test_clients_come_over_tls(make: Make, call: Call, tmp_path: Path) -> None:
     found = [consumer.poll(20) for _ in range(40)]
     consumer.close()
     assert [message.value()[:3] for message in found] == [(b"v%d" % i + b"x")[:3] for i in range(40)]
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_a_refused_login_ends_its_connection_at_once(
+    make: Make, call: Call, tmp_path: Path, over_tls: bool
+) -> None:
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("127.0.0.1")
+    broker = make(listen_tls=ANY_PORT, certificate=str(chain), key=str(key))
+    assert broker.child.bound is not None
+    bound = broker.child.bound.listen_tls if over_tls else broker.child.bound.listen
+    request = encode_request(apis.SaslHandshakeRequest(mechanism="PLAIN"), 1, 1, "test")
+    begun = time.monotonic()
+    with socket.create_connection(bound[0], 10) as plain:
+        if over_tls:
+            context = ssl.create_default_context(cafile=str(authority.certificate))
+            connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        else:
+            connection = plain
+        connection.sendall(request * 2)
+        received = b""
+        while octets := connection.recv(4096):
+            received += octets
+        connection.close()
+    assert b"SCRAM-SHA-256" in received
+    assert time.monotonic() - begun < 8
 
 
 def test_a_child_that_is_killed_comes_again_and_the_agent_goes_on(make: Make, call: Call) -> None:

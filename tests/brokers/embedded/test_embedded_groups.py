@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from brokers.embedded.in_memory import MemoryBroker
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from eson.brokers.embedded.server.committed import Position
 from eson.brokers.embedded.server.groups import (
     COMPLETING,
     EMPTY,
@@ -18,6 +20,7 @@ from eson.brokers.embedded.server.groups import (
     Joined,
     Joining,
 )
+from eson.brokers.embedded.server.service import forget_groups
 from eson.brokers.kafka.wire.errors import ErrorCode
 
 
@@ -309,3 +312,23 @@ def test_a_closed_group_leaves_no_timers(group: Group, clock: Clock) -> None:
     Member(group).join()
     group.close()
     assert clock.getDelayedCalls() == []
+
+
+def test_groups_that_have_neither_members_nor_positions_are_forgotten() -> None:
+    memory = MemoryBroker()
+    broker = memory.broker
+    for name in ("left", "kept", "used"):
+        broker.offsets.note_type(name, "consumer")
+        Member(broker.groups.obtain(name)).join()
+    for name in ("left", "kept"):
+        (member,) = broker.groups.obtain(name).members
+        broker.groups.obtain(name).leave(member, None)
+    broker.offsets.commit("kept", {("topic", 0): Position(1, 0, "", broker.now())})
+    memory.settle()
+    memory.reactor.advance(1)
+    Deferred.fromCoroutine(forget_groups(broker))
+    assert {group.id for group in broker.groups.all()} == {"kept", "used"}
+    assert [broker.offsets.type_of(name) for name in ("left", "kept", "used")] == ["", "consumer", "consumer"]
+    memory.reactor.advance(3600)  # the session of the last member runs out
+    Deferred.fromCoroutine(forget_groups(broker))
+    assert {group.id for group in broker.groups.all()} == {"kept"}

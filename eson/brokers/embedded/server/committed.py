@@ -80,6 +80,11 @@ class Offsets:
             if not has_members(group_id) and all(position.at < oldest for position in positions.values())
         ]
 
+    def forget_types(self, has_group: Callable[[str], bool]) -> None:
+        """Drops the types of groups that neither exist nor have a position."""
+        for group_id in [one for one in self._types if one not in self._groups and not has_group(one)]:
+            del self._types[group_id]
+
     def _entries(self) -> Iterator[Entry]:
         known = [
             (group_id, self.type_of(group_id), dict(positions))

@@ -94,9 +94,8 @@ class Connection(Protocol):
         self._octets = 0
         self._output: deque[Buffer | FileRange] = deque()
         self._queued = 0
-        self._paused = self._reading_paused = self._working = self._ended = self._ending = self._decoding = (
-            False
-        )
+        self._paused = self._reading_paused = self._working = self._decoding = False
+        self._ending = self._closing = self._ended = False
         self._waiting: set[Deferred[Any]] = set()
         self._timeout: Any = None
 
@@ -155,7 +154,7 @@ class Connection(Protocol):
     # In
 
     def dataReceived(self, data: bytes) -> None:
-        if self._ended:
+        if self._ended or self._ending:
             return
         self._chunks.append(data)
         if self.logged_in and self._timeout.active():
@@ -203,7 +202,8 @@ class Connection(Protocol):
 
     def _pace(self) -> None:
         """Reads from the socket only while there is room for what may come."""
-        paused = not self._has_room() and not self._ended
+        # one that ends is read on, and nothing of it kept: else nobody notices that the peer has left
+        paused = not self._has_room() and not self._ended and not self._ending
         if paused != self._reading_paused:
             self._reading_paused = paused
             if paused:
@@ -331,7 +331,9 @@ class Connection(Protocol):
     def _flush(self) -> None:
         while self._output and not self._paused and not self._ended:
             self.transport.write(self._next_chunk())
-        if self._ending and not self._output and not self._slots:
+        if self._ending and not self._closing and not self._output and not self._slots:
+            self._closing = True
+            self.transport.unregisterProducer()  # TLS waits for a producer before it closes
             self.transport.loseConnection()
 
     def _next_chunk(self) -> bytes:

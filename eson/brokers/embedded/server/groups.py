@@ -430,6 +430,12 @@ class Groups:
         if group is not None:
             group.close()
 
+    def forget_unused(self, kept: Callable[[str], bool]) -> None:
+        """Forgets groups without members, but those that are `kept` because they have positions."""
+        for group in list(self._groups.values()):
+            if not group.members and not group.promised and not kept(group.id):
+                self.forget(group.id)
+
     def close(self) -> None:
         for group in self._groups.values():
             group.close()

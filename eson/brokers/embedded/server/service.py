@@ -214,8 +214,15 @@ class EmbeddedService:
                         "{topic}/{partition}: {error}", topic=topic_id, partition=partition, error=error
                     )
                 await broker.pause()
-        for group_id in broker.offsets.lapsed(lambda group: bool(_members(broker, group))):
-            await broker.offsets.delete_group(group_id)
+        await forget_groups(broker)
+
+
+async def forget_groups(broker: Broker) -> None:
+    """Positions that lapsed, and groups that have neither members nor positions.  Raises `StorageFailed`."""
+    for group_id in broker.offsets.lapsed(lambda group: bool(_members(broker, group))):
+        await broker.offsets.delete_group(group_id)
+    broker.groups.forget_unused(broker.offsets.__contains__)
+    broker.offsets.forget_types(lambda group: broker.groups.get(group) is not None)
 
 
 def _members(broker: Broker, group_id: str) -> int:
