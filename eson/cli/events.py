@@ -11,6 +11,7 @@ from rich.console import Console as Screen
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from eson.cli import lines
+from eson.cli.arguments import word
 from eson.cli.console import Console, pass_console, shown
 from eson.cli.output import show_object
 from eson.cli.running import Interrupted
@@ -23,9 +24,13 @@ MAX_LINE = 64 << 20
 
 
 @click.command()
-@click.argument("flow")
+@click.argument("flow", type=word)
 @click.option(
-    "--from", "start", metavar="POSITION", help="BEGINNING, NOW, a time, an offset or PARTITION:OFFSET,…"
+    "--from",
+    "start",
+    type=word,
+    metavar="POSITION",
+    help="BEGINNING, NOW, a time, an offset or PARTITION:OFFSET,…",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many events.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with new events until Ctrl-C.")
@@ -35,33 +40,41 @@ def read(console: Console, flow: str, start: str | None, limit: int | None, foll
     command = parse_command(lines.read(lines.checked_flow(flow), start, limit, follow))
     assert isinstance(command, Read)
     try:
-        console.run(_print_events(console, command))
+        some = console.run(_print_events(console, command))
     except Interrupted:
         if not follow:
             raise
+    else:
+        if not some:
+            console.tell(f"No events: {flow} has none{f' from {start} on' if start else ''}")
 
 
-async def _print_events(console: Console, command: Read) -> None:
+async def _print_events(console: Console, command: Read) -> bool:
+    """Whether there were any."""
+    some = False
     async with await console.agent(command.flow) as agent:
         async with agent.read(command.flow, command.position, command.limit, command.follow) as events:
             if console.style == "yaml":
                 async for event in events:
+                    some = True
                     sys.stdout.write("---\n")
                     show_object(event, "yaml")
-                return
+                return some
             out = sys.stdout.buffer
             while True:
                 try:
                     out.write(await events.next_line() + b"\n")
                 except StopAsyncIteration:
                     break
+                some = True
                 if not events.waiting:  # nothing is at hand: show what there is
                     out.flush()
             out.flush()
+            return some
 
 
 @click.command()
-@click.argument("flow")
+@click.argument("flow", type=word)
 @click.option(
     "--file",
     "-F",

@@ -7,6 +7,7 @@ from contextlib import suppress
 import click
 
 from eson.cli import lines
+from eson.cli.arguments import word
 from eson.cli.console import Console, pass_console
 from eson.cli.lines import WrongWords
 from eson.cli.running import Interrupted
@@ -25,7 +26,7 @@ _PAGED = frozenset({"namespaces", "flows", "subscriptions", "subscribers"})
 
 @click.command()
 @click.argument("kind", type=click.Choice(NAMED, case_sensitive=False))
-@click.argument("name")
+@click.argument("name", type=word)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @pass_console
 def create(console: Console, kind: str, name: str, settings: tuple[str, ...]) -> None:
@@ -40,7 +41,7 @@ def create(console: Console, kind: str, name: str, settings: tuple[str, ...]) ->
 
 @click.command()
 @click.argument("kind", type=click.Choice(NAMED, case_sensitive=False))
-@click.argument("name")
+@click.argument("name", type=word)
 @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
 @pass_console
 def update(console: Console, kind: str, name: str, settings: tuple[str, ...]) -> None:
@@ -51,7 +52,7 @@ def update(console: Console, kind: str, name: str, settings: tuple[str, ...]) ->
 
 @click.command()
 @click.argument("kind", type=click.Choice(NAMED, case_sensitive=False))
-@click.argument("name")
+@click.argument("name", type=word)
 @click.option("--force", is_flag=True, help="End its subscriptions first; a namespace: with its flows.")
 @pass_console
 def delete(console: Console, kind: str, name: str, force: bool) -> None:
@@ -62,7 +63,7 @@ def delete(console: Console, kind: str, name: str, force: bool) -> None:
 
 @click.command()
 @click.argument("kind", type=click.Choice(DESCRIBED, case_sensitive=False))
-@click.argument("name")
+@click.argument("name", type=word)
 @pass_console
 def describe(console: Console, kind: str, name: str) -> None:
     """Show all that is known of one thing."""
@@ -71,8 +72,8 @@ def describe(console: Console, kind: str, name: str) -> None:
 
 @click.command()
 @click.argument("kind", type=click.Choice(LISTED, case_sensitive=False))
-@click.argument("name", required=False, default="")
-@click.option("--after", default="", metavar="NAME", help="Begin behind this name.")
+@click.argument("name", type=word, required=False, default="")
+@click.option("--after", type=word, default="", metavar="NAME", help="Begin behind this name.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
 @click.option("--watch", "watched", is_flag=True, help="Show it again and again until Ctrl-C.")
 @click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from eson.cli.arguments import word
 from eson.cli.console import Console, pass_console
 from eson.cli.lines import quoted
 
@@ -19,7 +20,7 @@ def _order(console: Console, line: str, below: str) -> None:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="SOURCE [to] DESTINATION")
+@click.argument("words", type=word, nargs=-1, required=True, metavar="SOURCE [to] DESTINATION")
 @pass_console
 def replicate(console: Console, words: tuple[str, ...]) -> None:
     """Carry one flow into another (a bridge)."""
@@ -30,7 +31,7 @@ def replicate(console: Console, words: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="SOURCE... [to] DESTINATION")
+@click.argument("words", type=word, nargs=-1, required=True, metavar="SOURCE... [to] DESTINATION")
 @pass_console
 def collect(console: Console, words: tuple[str, ...]) -> None:
     """Carry several flows into one."""
@@ -41,7 +42,7 @@ def collect(console: Console, words: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="SOURCE [to] DESTINATION...")
+@click.argument("words", type=word, nargs=-1, required=True, metavar="SOURCE [to] DESTINATION...")
 @pass_console
 def distribute(console: Console, words: tuple[str, ...]) -> None:
     """Carry one flow into several, reading it once."""
@@ -52,7 +53,7 @@ def distribute(console: Console, words: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="SOURCE... to DESTINATION...")
+@click.argument("words", type=word, nargs=-1, required=True, metavar="SOURCE... to DESTINATION...")
 @click.option("--when", metavar="EXPRESSION", help="CloudEvents SQL: only events for which this is true.")
 @pass_console
 def signal(console: Console, words: tuple[str, ...], when: str | None) -> None:
@@ -69,9 +70,9 @@ def signal(console: Console, words: tuple[str, ...], when: str | None) -> None:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="RIGHTS [on] NAME [to] PRINCIPAL")
-@click.option("--until", metavar="TIME", help="When it ends, as 2026-12-31T00:00:00Z.")
-@click.option("--rate", metavar="RATE", help="At most so much: 100/s or 65536B/s.")
+@click.argument("words", type=word, nargs=-1, required=True, metavar="RIGHTS [on] NAME [to] PRINCIPAL")
+@click.option("--until", type=word, metavar="TIME", help="When it ends, as 2026-12-31T00:00:00Z.")
+@click.option("--rate", type=word, metavar="RATE", help="At most so much: 100/s or 65536B/s.")
 @pass_console
 def grant(console: Console, words: tuple[str, ...], until: str | None, rate: str | None) -> None:
     """Give rights (read,write,subscribe,administer) on a flow or namespace.
@@ -87,7 +88,7 @@ def grant(console: Console, words: tuple[str, ...], until: str | None, rate: str
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="RIGHTS [on] NAME [from] PRINCIPAL")
+@click.argument("words", type=word, nargs=-1, required=True, metavar="RIGHTS [on] NAME [from] PRINCIPAL")
 @pass_console
 def revoke(console: Console, words: tuple[str, ...]) -> None:
     """Take rights away; what stands on them ends at once."""

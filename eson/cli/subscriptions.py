@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from eson.cli import lines
+from eson.cli.arguments import word
 from eson.cli.console import Console, pass_console
 from eson.cli.lines import PENDING
 from eson.client import Agent, Subscription
@@ -18,10 +19,12 @@ _NOT_HOSTED = 551
 
 
 @click.command()
-@click.argument("flow")
-@click.argument("local", required=False)
-@click.option("--from", "start", metavar="POSITION", help="BEGINNING, NOW (default), a time, an offset.")
-@click.option("--token", help="The same token gives the same copy again.")
+@click.argument("flow", type=word)
+@click.argument("local", type=word, required=False)
+@click.option(
+    "--from", "start", type=word, metavar="POSITION", help="BEGINNING, NOW (default), a time, an offset."
+)
+@click.option("--token", type=word, help="The same token gives the same copy again.")
 @pass_console
 def subscribe(console: Console, flow: str, local: str | None, start: str | None, token: str | None) -> None:
     """Subscribe to FLOW, wherever it is; its events are carried into LOCAL.
@@ -72,7 +75,7 @@ def _below(id: str) -> str:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", type=word)
 @pass_console
 def unsubscribe(console: Console, id: str) -> None:
     """End a subscription (its copy, local flow or flow) or a processor (p-…).  The local flow stays."""
@@ -92,7 +95,7 @@ _DONE = {
 
 def _change(verb: str, help: str) -> click.Command:
     @click.command(verb, help=help)
-    @click.argument("words", nargs=-1, required=True, metavar="[subscription] ID")
+    @click.argument("words", type=word, nargs=-1, required=True, metavar="[subscription] ID")
     @pass_console
     def change(console: Console, words: tuple[str, ...]) -> None:
         (id,) = _without("subscription", words, 1)
@@ -109,7 +112,7 @@ stop = _change("stop", "Hold it and give its process back; it keeps its place.")
 
 def _decide(verb: str, help: str) -> click.Command:
     @click.command(verb, help=help)
-    @click.argument("words", nargs=-1, required=True, metavar="[subscriber] NAME [PRINCIPAL]")
+    @click.argument("words", type=word, nargs=-1, required=True, metavar="[subscriber] NAME [PRINCIPAL]")
     @click.option("--reason", help="What the subscriber is told.")
     @pass_console
     def decide(console: Console, words: tuple[str, ...], reason: str | None) -> None:

@@ -325,6 +325,27 @@ def test_an_agent_cannot_steer_the_terminal(user: User) -> None:
 # Events
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("delete", "flow", f"{FLOW} FORCE"),
+        ("create", "flow", "sp ace.flows.unix.ar"),
+        ("get", "flows", "--after", f"{FLOW} LIMIT 1"),
+        ("subscribe", FLOW, "--from", "NOW AS x"),
+        ("replicate", FLOW, f"{FLOW}\tTO"),
+        ("approve", COPY, 'user:a "why"'),
+        ("unsubscribe", f"{COPY}\u2028"),
+        ("read", f"{FLOW} FOLLOW"),
+    ],
+)
+def test_what_is_typed_as_one_word_stays_one(user: User, words: tuple[str, ...]) -> None:
+    """No name can say another word of the command: nothing is asked."""
+    result = user.types(*words)
+    assert result.exit_code == 2
+    assert "more than one word" in result.stderr
+    assert user.said == []
+
+
 def test_events_are_read_as_lines(user: User) -> None:
     events = [{"id": str(number), "data": "é\n"} for number in range(300)]
     answers = {"READ": body(*(json.dumps(event, ensure_ascii=False) for event in events))}
@@ -333,6 +354,15 @@ def test_events_are_read_as_lines(user: User) -> None:
     assert user.said == [f"READ {FLOW} FROM BEGINNING LIMIT 300"]
     documents = user.types("-o", "yaml", "read", FLOW, answers=answers).stdout
     assert list(yaml.safe_load_all(documents)) == events
+
+
+def test_a_read_that_finds_nothing_says_so(user: User) -> None:
+    """On stderr, so that a pipe gets what there is: nothing."""
+    for style in ("json", "yaml"):
+        result = user.types("-o", style, "read", FLOW, "--from", "99999", answers={"READ": body()})
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr == f"No events: {FLOW} has none from 99999 on\n"
+    assert user.types("read", FLOW, answers={"READ": body()}).stderr == f"No events: {FLOW} has none\n"
 
 
 def test_a_read_that_breaks_off_fails(user: User) -> None:
