@@ -23,6 +23,16 @@ _AGENT_KEYS = {
 _TOP_KEYS = {"agents", "namespaces", "default", "nameserver"}
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain words are text, null aside: the password `0123` is no octal number, and `on` no truth."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag == "tag:yaml.org,2002:null"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 class ProfileError(EsonError):
     """The user agent's file cannot be used.  Retry: after it was mended."""
 
@@ -107,10 +117,15 @@ def parse_profile(path: Path) -> Profile:
     """Reads one file.  Raises `ProfileError`, also if others can read it and it holds a password."""
     try:
         text = path.read_text("utf-8")
-        data = yaml.safe_load(text) or {}
+        data = yaml.load(text, _Loader) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
+    except yaml.MarkedYAMLError as error:
+        # nothing of the line itself, which may hold a password
+        mark = error.problem_mark or error.context_mark
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ProfileError(f"{path} is no YAML{where}: {error.problem or 'mend it'}") from None
+    except (yaml.YAMLError, RecursionError) as error:
         raise ProfileError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     _known(path, "the file", data, _TOP_KEYS)
     agents = tuple(_agent(path, entry) for entry in _entries(path, data, "agents"))
@@ -133,8 +148,8 @@ def _agent(path: Path, entry: Any) -> AgentProfile:
     if "token_command" in entry:
         raise ProfileError(f"{path}: token_command is not available yet: use password or password_command")
     tls = entry.get("tls")
-    if tls is False or tls is None:  # YAML 1.1 reads a bare `no`/`off` as false
-        tls = "none" if tls is False else None
+    if str(tls).lower() in ("no", "off", "false"):
+        tls = "none"
     if tls not in (None, "implicit", "starttls", "none"):
         raise ProfileError(f"{path}: tls of an agent is implicit, starttls or none, not {tls!r}")
     values = {key: str(value) for key, value in entry.items() if key != "tls" and value is not None}

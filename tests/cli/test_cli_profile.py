@@ -100,6 +100,28 @@ def test_the_first_file_that_exists_is_taken(tmp_path: Path) -> None:
         load_profile(environment={**home, "FNUA_CONFIG": str(tmp_path / "none")})
 
 
+@pytest.mark.parametrize("password", ["0123", "1_000", "on", "1e3", "2026-11-26", "0x1f", "=", "~x"])
+def test_a_password_is_taken_as_it_is_written(tmp_path: Path, password: str) -> None:
+    """What YAML takes for a number, a date or a truth is a password here."""
+    path = written(tmp_path, f"agents: [{{fqdn: a.b, username: {password}, password: {password}}}]")
+    agent = parse_profile(path).agent()
+    assert (agent.username, agent.secret()) == (password, password)
+
+
+@pytest.mark.parametrize("line", ['password: "hunter2', "password: hunter2: x", "password: @hunter2"])
+def test_a_file_that_is_no_yaml_does_not_show_its_password(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ProfileError, match="no YAML in line") as caught:
+        parse_profile(written(tmp_path, f"agents:\n  - fqdn: a.b\n    {line}\n"))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "tls"), [("no", "none"), ("none", "none"), ("null", None), ("implicit", "implicit")]
+)
+def test_no_tls_may_be_said_in_each_way(tmp_path: Path, word: str, tls: str | None) -> None:
+    assert parse_profile(written(tmp_path, f"agents: [{{fqdn: a.b, tls: {word}}}]")).agent().tls == tls
+
+
 def test_a_password_may_come_from_a_program(tmp_path: Path) -> None:
     """password_command's output is the password; its failure is said."""
     path = written(tmp_path, "agents: [{fqdn: a.b, password_command: 'echo secret'}]", 0o644)
