@@ -68,8 +68,11 @@ class AgentCertificate:
         last = load_chain(self._read)[-1]
         return last.public_bytes(Encoding.PEM).decode() if _is_root(last) else ""
 
-    def refresh(self) -> bool:
-        """Renews our own and reads the files again; whether they changed.  What goes wrong is logged: the old ones stay."""
+    def refresh(self, asked: bool = False) -> bool:
+        """Renews our own and reads the files again; whether they changed.  What goes wrong is logged: the old ones stay.
+
+        `asked`: somebody waits for a word, also if nothing has changed.
+        """
         try:
             self._files()
             text = self._text()
@@ -78,6 +81,8 @@ class AgentCertificate:
                 self.tls.reload()
                 self._read = text
                 self.log.info("certificate {path} was read again", path=str(self.certificate))
+            elif asked:
+                self.log.info("certificate {path} was read: it has not changed", path=str(self.certificate))
         except EsonError as error:
             self.log.error("the certificate was not read again: {text}", text=str(error))
             return False

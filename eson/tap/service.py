@@ -268,7 +268,7 @@ class Participant(Service):
         self._certificate.warn()
         self._repeat("the watch over the certificate", EVERY.total_seconds(), self._refresh)
         before = signal.signal(
-            signal.SIGHUP, lambda _number, _frame: self._reactor.callFromThread(self._refresh)
+            signal.SIGHUP, lambda _number, _frame: self._reactor.callFromThread(self._refresh, True)
         )
 
         async def restore() -> None:
@@ -276,8 +276,8 @@ class Participant(Service):
 
         self._undoing.add("SIGHUP", restore)
 
-    def _refresh(self) -> None:
-        if self._certificate.refresh() and self._remotes is not None:
+    def _refresh(self, asked: bool = False) -> None:
+        if self._certificate.refresh(asked) and self._remotes is not None:
             self._remotes.reload()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 
 from eson.brokers.port import Capability
 from eson.config import Config, Places, load
@@ -115,7 +116,14 @@ def test_a_chain_without_its_root_is_trusted_by_the_system(config: Config, tmp_p
 def test_files_that_change_are_read_again(config: Config, tmp_path: Path) -> None:
     certificate = AgentCertificate(config, Places(config.state))
     before = certificate.tls
-    assert not certificate.refresh()
+    with capturedLogs() as silent:
+        assert not certificate.refresh()
+    assert silent == []
+    with capturedLogs() as told:
+        assert not certificate.refresh(asked=True)
+    assert [formatEvent(event) for event in told] == [
+        f"certificate {tmp_path / 'agent.pem'} was read: it has not changed"
+    ]
     put(tmp_path, make_certificate(make_ca(), ["fnaa.unix.ar"]))
     assert certificate.refresh()
     assert certificate.tls is before, "the servers keep the one that they hold"
