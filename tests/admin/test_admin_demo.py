@@ -13,6 +13,7 @@ from rich.console import Console
 from eson.admin.demo.events import Digest, EventsError, load
 from eson.admin.demo.keeping import how_to_go_on
 from eson.admin.demo.narrator import Narrator
+from eson.admin.demo.play import tells
 from eson.admin.demo.stage import Stage
 from eson.config.loading import load as load_config
 
@@ -63,6 +64,13 @@ def test_where_there_is_no_terminal_progress_is_plain_lines() -> None:
     assert "noise" not in text
     assert "100 of 100 arrived, lag 0" in text
     assert text.count("arrived") == 4
+
+
+def test_only_lines_that_say_something_are_shown() -> None:
+    """SCRAM ends with an empty line, which would stand there as a bare `C:`."""
+    said = ["220 fnaa.unix.ar FNAA", "DESCRIBE FLOW time.flows.unix.ar", "flow=time.flows.unix.ar", "220 OK"]
+    noise = ["", "EHLO", "250-STARTTLS", "334 ***", "***", "354 Send events, end with .", '{"id":"1"}']
+    assert [line for line in [*said, *noise] if tells(line)] == said
 
 
 def test_both_configurations_are_valid(tmp_path: Path) -> None:

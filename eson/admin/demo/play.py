@@ -30,6 +30,14 @@ ARRIVED_WITHIN = 60.0
 _PAUSE = 0.05
 
 
+_NOISE = ("250", "334", "EHLO", "***", "354", "{")
+
+
+def tells(line: str) -> bool:
+    """Whether a line of the dialogue says something to who looks on: SCRAM's last response is empty."""
+    return bool(line) and not line.startswith(_NOISE)
+
+
 class DemoFailed(EsonError):
     """Something did not happen that the demo promises; the text says what.  Retry: after finding out why."""
 
@@ -108,11 +116,10 @@ class Play:
 
     def _dialogue(self, one: Participant) -> Callable[[str, str], None]:
         """Greeting and login are only shown with -v; events never, there are too many."""
-        noise = ("250", "334", "EHLO", "***", "354", "{")
 
         def show(direction: str, line: str) -> None:
             if not self._quiet:
-                self._narrator.wire(one.domain, direction, line, not line.startswith(noise))
+                self._narrator.wire(one.domain, direction, line, tells(line))
 
         return show
 
