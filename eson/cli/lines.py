@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from eson.errors import EsonError, NameNotAllowed
+from eson.fnap.core import quoting
 from eson.model.names import canonical_flow
 
 DONE, REFUSED, USAGE, TRY_LATER, NOT_TRUSTED, PENDING = range(6)
-_BARE = re.compile(r"[!#-\[\]-~\x80-\U0010ffff]+\Z")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*\Z")
 _TRUST_CODES = frozenset({454, 530, 534, 535, 538})
 
@@ -31,10 +31,13 @@ def exit_status(code: int) -> int:
 
 def quoted(text: str) -> str:
     """`text` as a quoted string.  Raises `WrongWords` for control characters, which FNAP cannot carry."""
+    return quoting.quoted(_printable(text))
+
+
+def _printable(text: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 for c in text):
         raise WrongWords(f"{text!r} holds a control character: leave it out")
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return text
 
 
 def pair(typed: str) -> str:
@@ -42,7 +45,7 @@ def pair(typed: str) -> str:
     key, equals, value = typed.partition("=")
     if not equals or not _KEY.match(key):
         raise WrongWords(f"{typed!r} is no key=value, such as visibility=public")
-    return f"{key}={value if _BARE.match(value) else quoted(value)}"
+    return f"{key}={quoting.written(_printable(value))}"
 
 
 def with_pairs(verb: str, name: str, pairs: Sequence[str]) -> str:

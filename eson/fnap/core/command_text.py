@@ -10,9 +10,9 @@ from typing import Any
 
 from eson.errors import Usage
 from eson.fnap.core import commands as c
+from eson.fnap.core.quoting import quoted, written
 from eson.model.positions import AtTime, Position
 
-_BARE = re.compile(r"[!#-\[\]-~\x80-\U0010ffff]+\Z")
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -22,17 +22,6 @@ def command_line(command: c.Command) -> str:
     if _UNSENDABLE.search(line):
         raise Usage("Usage: no control characters: a command is one line of text")
     return line
-
-
-def quoted(text: str) -> str:
-    """`text` in quotation marks."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def pair(key: str, value: str) -> str:
-    """`key=value`, the value in quotation marks where it must be."""
-    return f"{key}={value if _BARE.match(value) else quoted(value)}"
 
 
 def _position(position: Position | None) -> Iterator[str]:
@@ -61,7 +50,7 @@ def _named(verb: str, kind: str) -> Callable[[Any], Iterator[str]]:
         if verb == "DELETE":
             yield "FORCE" if command.force else ""
         else:
-            yield from (pair(key, value) for key, value in command.pairs)
+            yield from (f"{key}={written(value)}" for key, value in command.pairs)
 
     return words
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from eson.errors import ConfigError, EsonError, Refused, TryLater, WriteStopped
 from eson.fnap.core.grammar import UnknownCommand
+from eson.fnap.core.quoting import written
 from eson.fnap.core.replies import Description, Item, Listing, Ok, Outcome, Pending, Scalar, Subscribed, Value
 
 DATA = b"220 DATA\r\n"
 END = b"220 OK\r\n"
 MAX_ERROR = 512
-_BARE = re.compile(r"[!#-\[\]-~\x80-\U0010ffff]+\Z")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 FAILED = "The agent failed; its operator finds the reason in the log. Try again later"
 HIDDEN = f"451 {FAILED}"
@@ -89,11 +89,7 @@ def _scalars(value: Value) -> Iterable[Scalar]:
 def _text(value: Scalar) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = _UNPRINTABLE.sub("?", str(value))
-    if _BARE.match(text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return written(_UNPRINTABLE.sub("?", str(value)))
 
 
 def _json(item: Mapping[str, object]) -> str:
