@@ -165,7 +165,8 @@ class Comparing:
         return True
 
     async def _is_orphan(self, user: str) -> bool:
-        gone = await self._store.flow(user) is None and await self._store.intention(user) is None
+        # in this order: one that is being made has an intention until its flow is there
+        gone = await self._store.intention(user) is None and await self._store.flow(user) is None
         # one that is being made holds its lock
         return gone and not self._locks.held(user)
 

@@ -30,7 +30,11 @@ class KeptJournals:
     async def keep(self, id: str) -> None:
         """Writes down what the processor said, if that is new.  Raises `TryLater`."""
         status = self._processors.status(id)
-        if status is not None and status.lanes and status.lanes != await self._store.journal(id):
+        if status is None or not status.lanes or status.lanes == await self._store.journal(id):
+            return
+        if (
+            self._processors.status(id) is not None
+        ):  # else it was destroyed meanwhile, and nobody would drop it
             await self._store.apply(PutJournal(id, status.lanes))
 
     async def pause(self, id: str) -> None:

@@ -1,8 +1,9 @@
 """The reconciler: what should be, compared with what is; at start, after errors and periodically.
 
-A pass goes from what was begun (intentions, requests without an answer, calls) over what runs (processors) to what ends
-by itself (leases, requests, old records).  A whole comparison of queues, records and rights is made at start and each
-hour.  What fails is tried again, ever less often, until the usual interval is reached.
+A pass goes from what was begun (intentions, requests without an answer) over what runs (processors) and what ends by
+itself (leases, requests, old records) to what other agents must answer (subscriptions on their way, calls).  A whole
+comparison of queues, records and rights is made at start and each hour.  What fails is tried again, ever less often,
+until the usual interval is reached.
 """
 
 from __future__ import annotations
@@ -168,15 +169,17 @@ class Reconciler:
 
     async def run(self, whole: bool = True) -> bool:
         """One pass; whether nothing is left to be done.  Never raises for what may pass by itself."""
-        steps: list[Callable[[], Awaitable[bool]]] = [self._intentions, self._unanswered, self._due_calls]
+        steps: list[Callable[[], Awaitable[bool]]] = [self._intentions, self._unanswered]
         if whole:
             steps += [self._comparing.queues, self._comparing.names, self._comparing.rights]
         steps += [
             self._comparing.processors,
-            self._waiting,
             self._requested,
             self._lapses.end_lapsed,
             self._forget,
+            # agents that do not answer hold up nothing but each other
+            self._waiting,
+            self._due_calls,
         ]
         done = True
         for step in steps:
@@ -218,15 +221,30 @@ class Reconciler:
         return True
 
     async def _due_calls(self) -> bool:
-        for key in await self._calls.due():
+        outcome: list[bool] = []
+
+        async def make(key: str) -> None:
+            outcome.append(await self._called(key))
+
+        await self._tasks.each([partial(make, key) for key in await self._calls.due()], CHECKS_AT_ONCE)
+        return all(outcome)
+
+    async def _called(self, key: str) -> bool:
+        try:
             await self._calls.make(key)
+        except EsonError as error:
+            _log.warn("a call of {key}: {reason}", key=key, reason=error.text)
+            return False
         return True
 
     async def _waiting(self) -> bool:
         """Subscriptions on their way: what they wait for at our own side is tried with each pass."""
-        async for one in every_subscription(self._store, Side.SUBSCRIBER):
-            if one.copy and one.state in WAITING and self._is_ours(one):
-                await self.check(one.copy)
+        copies = [
+            one.copy
+            async for one in every_subscription(self._store, Side.SUBSCRIBER)
+            if one.copy and one.state in WAITING and self._is_ours(one)
+        ]
+        await self._tasks.each([partial(self.check, copy) for copy in copies], CHECKS_AT_ONCE)
         return True
 
     async def _requested(self) -> bool:

@@ -78,6 +78,8 @@ class Statuses:
                 return
             except EsonError as error:
                 _log.warn("{id}: its state is not written down: {reason}", id=id, reason=error.text)
+            except Exception:  # a mistake of ours must not keep its next change from being looked at
+                _log.failure("{id}: its state is not written down", id=id)
             again = self._looked_at[id]
         del self._looked_at[id]
 
@@ -137,6 +139,8 @@ class Statuses:
             await self._incoming.new_credential(copy)
         except EsonError as error:
             _log.warn("{copy}: no new credential: {reason}", copy=copy, reason=error.text)
+        except Exception:  # a mistake of ours must not keep it from asking again
+            _log.failure("{copy}: no new credential", copy=copy)
         self._pauses[id] = next_pause
         status = self._carriers.status_of(id)
         if status is not None and status.login_refused:

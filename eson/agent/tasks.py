@@ -14,6 +14,9 @@ from eson.agent.ports import Scheduler
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
 
+STOP_WITHIN = 5.0
+"""Seconds that an end waits for what runs: whoever asked was sent away, and a start goes on with what was begun."""
+
 _log = Logger()
 
 
@@ -89,9 +92,24 @@ class Tasks:
         await passed
 
     async def stop(self) -> None:
-        """Starts nothing more of its own accord, and waits for what runs."""
+        """Starts nothing more of its own accord, and waits for what runs, `STOP_WITHIN` seconds at most.
+
+        What takes longer waits for somebody else, such as an agent that is gone.
+        """
         self._stopped = True
-        await self.settled()
+        if not self._running:
+            return
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        timer = self._scheduler.callLater(STOP_WITHIN, self._leave, waiting)
+        await waiting
+        if timer.active():
+            timer.cancel()
+
+    def _leave(self, waiting: Deferred[None]) -> None:
+        _log.info("{count} operations are left to the next start", count=len(self._running))
+        self._waiting.remove(waiting)
+        waiting.callback(None)
 
     async def settled(self) -> None:
         """When nothing runs any more."""

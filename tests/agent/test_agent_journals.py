@@ -10,6 +10,7 @@ from eson.brokers.port import Access
 from eson.processors.memory import MemoryProcessors
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 from eson.store.memory import MemoryStore
+from eson.store.port import DropJournal
 
 END = ProcessorEnd(Access(()), "q", "f.flows.unix.ar")
 ORDER = ProcessorOrder("p-aaaaaaa", "bridge", (END,), (END,))
@@ -37,6 +38,24 @@ def test_one_that_never_was_ready_begins_as_ordered() -> None:
     kept = KeptJournals(processors, store)
     run(kept.keep(ORDER.id))
     assert run(store.journal(ORDER.id)) == b""
+
+
+def test_what_is_said_while_it_goes_is_not_kept() -> None:
+    processors, store = MemoryProcessors(), MemoryStore()
+    kept = KeptJournals(processors, store)
+    run(kept.create(ORDER))
+    run(store.apply(DropJournal(ORDER.id)))
+
+    look = store.journal
+
+    async def slow(id: str) -> bytes:
+        found = await look(id)
+        await kept.destroy(id)
+        return found
+
+    store.journal = slow  # type: ignore[method-assign]
+    run(kept.keep(ORDER.id))
+    assert run(look(ORDER.id)) == b""
 
 
 def test_it_goes_with_its_processor() -> None:

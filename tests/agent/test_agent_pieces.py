@@ -68,6 +68,27 @@ def test_work_goes_on_when_nobody_waits() -> None:
     assert settled == [None]
 
 
+def test_an_end_does_not_wait_long_for_others() -> None:
+    time = Time()
+    tasks = Tasks(time)
+    gates = [Deferred[str](), Deferred[str]()]
+    for gate in gates:
+        tasks.run(_wait(gate))
+    ended: list[Any] = []
+    Deferred.fromCoroutine(tasks.stop()).addBoth(ended.append)
+    time.advance(4)
+    assert ended == []
+    time.advance(2)
+    assert ended == [None]
+    soon = Tasks(time)
+    soon.run(_wait(gates[0]))
+    Deferred.fromCoroutine(soon.stop()).addBoth(ended.append)
+    for gate in gates:
+        gate.callback("done")
+    assert ended == [None, None]
+    assert time.getDelayedCalls() == []
+
+
 def test_a_deadline_ends_the_waiting_and_not_the_work() -> None:
     time = Time()
     tasks = Tasks(time)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
-from twisted.internet.defer import execute
+from twisted.internet.defer import Deferred, execute
 
+from eson.agent.memory import MemoryRemotes
 from eson.brokers.port import Rights
 from eson.model.principals import ANONYMOUS, Caller
 from eson.model.subscriptions import Side, State
 from eson.processors.memory import MemoryProcessors
 from eson.processors.port import ProcessorOrder
-from eson.store.port import PutIntention
-from eson.store.records import Intention
+from eson.store.port import PutCall, PutIntention
+from eson.store.records import Call, Intention
 from eson.store.sqlite import SqliteStore
 
 F, G = "time.flows.unix.ar", "time.flows.emiliano.ar"
@@ -222,3 +224,63 @@ def test_all_of_it_over_sqlite_and_again_from_the_same_files(tmp_path: Path) -> 
         )
         assert ports.processors.ids() == []
         run(ports.store.close())
+
+
+def test_agents_that_do_not_answer_keep_no_processor_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    copy = world.subscribed()
+    run(world.subscriber.stop())
+    ports = world.emiliano
+    gone = Call("token", "f.flows.nowhere.ar", "", "token", EMILIANO.principal, world.time.now())
+    run(ports.store.apply(PutCall(gone)))
+    ports.processors = MemoryProcessors(world.time.now)
+
+    async def silent(self: MemoryRemotes, flow: str, on_behalf_of: Any) -> Any:
+        await Deferred()
+
+    monkeypatch.setattr(MemoryRemotes, "connect", silent)
+    run(start_agent(ports, world.network).start())
+    world.settle(3)
+    assert ports.processors.status(copy).state == "running"
+
+
+def test_a_copy_that_is_finished_while_its_user_is_looked_at_keeps_its_user() -> None:
+    world = World()
+    copy = world.subscribed()
+    store, broker = world.unix.store, world.unix.broker
+    flow, intention, list_users = store.flow, store.intention, broker.list_users
+    made = Intention("make-copy", copy, world.time.now(), {"broker": "local", "topic": copy})
+    under_way: list[bool] = []
+
+    async def users() -> Any:
+        under_way.append(True)
+        return await list_users()
+
+    async def seen(name: str, before: Any, after: Any) -> Any:
+        """As it was before the first question is answered, and as it is behind that."""
+        return before if name == copy and under_way and under_way.pop() else await after(name)
+
+    broker.list_users = users
+    store.flow = lambda name: seen(name, None, flow)
+    store.intention = lambda name: seen(name, made, intention)
+    run(world.provider.reconcile())
+    assert copy in run(list_users())
+
+
+def test_a_mistake_in_following_a_processor_does_not_end_the_following() -> None:
+    world = World()
+    copy = world.subscribed()
+    processors, store = world.unix.processors, world.unix.store
+    audited = store.audited
+
+    async def mistaken(act: str, object: str) -> Any:
+        raise ZeroDivisionError
+
+    store.audited = mistaken
+    processors.change(copy, state="failing", gaps=((0, 1, 2),))
+    world.settle(2)
+    store.audited = audited
+    processors.change(copy, state="running")
+    processors.change(copy, state="failing", last_error="the disk is full")
+    world.settle(2)
+    assert run(store.subscription(Side.PROVIDER, copy)).state is State.FAILING
