@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_der_x509_certificate
 
 from eson.agent import views
 from eson.agent.access import Access
@@ -20,6 +16,7 @@ from eson.agent.ports import Credential
 from eson.brokers.port import Access as BrokerAccess
 from eson.errors import NoSuch, NotOffered, TryLater
 from eson.fnap.core.replies import Item
+from eson.identity.trust import trust_pem
 from eson.identity.verifier import seal, unseal
 from eson.model.flows import Flow
 from eson.model.principals import Caller
@@ -229,10 +226,7 @@ def foreign_end(credential: Credential) -> ProcessorEnd:
 
 
 def _pem(trust: str) -> str:
-    if trust in ("", "system"):
-        return ""
     try:
-        certificate = load_der_x509_certificate(base64.b64decode(trust, validate=True))
+        return trust_pem(trust)
     except ValueError:
         raise NotOffered("Not offered: what the copy's agent gave as trust is no certificate") from None
-    return certificate.public_bytes(Encoding.PEM).decode("ascii")

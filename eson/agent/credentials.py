@@ -15,6 +15,7 @@ from eson.brokers.port import Broker
 from eson.errors import Busy, EncryptionRequired, NotAllowed
 from eson.fnap.core.commands import GetCredential
 from eson.fnap.core.replies import Description
+from eson.identity.trust import trust_word
 from eson.identity.verifier import ISSUED_ITERATIONS, make_verifier
 from eson.model.flows import Flow
 from eson.model.principals import ANONYMOUS, Caller
@@ -68,7 +69,7 @@ class Credentials:
     async def _plain(self, flow: Flow, broker: Broker) -> Credential:
         """What every client of the broker is told, without a user."""
         security = broker.client_security()
-        trust = views.trust_of(broker.client_trust()) if security.endswith("ssl") else ""
+        trust = trust_word(broker.client_trust()) if security.endswith("ssl") else ""
         return Credential(
             name=flow.name,
             kind=protocol(broker),

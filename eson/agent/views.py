@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificate
 
 from eson.agent.hosting import Nameserver, Participant
 from eson.agent.parts import client_servers, issues_credentials, protocol
@@ -253,11 +249,3 @@ def nameserver_item(nameserver: Nameserver, names: Names) -> Item:
 def scalars(item: Item) -> Item:
     """An item without its lists, for GET."""
     return {key: value for key, value in item.items() if isinstance(value, str | int | float)}
-
-
-def trust_of(pem: str) -> str:
-    """What GET CREDENTIAL says in `trust`: `system`, or base64 of the CA certificate's DER."""
-    if not pem:
-        return "system"
-    certificate = load_pem_x509_certificate(pem.encode("ascii"))
-    return base64.b64encode(certificate.public_bytes(Encoding.DER)).decode("ascii")

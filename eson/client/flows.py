@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_der_x509_certificate
-
 from eson.brokers.kafka.broker import KafkaBroker
 from eson.brokers.port import Access, Capability, Record, Source
 from eson.client.agent import BrokerCredential, Start, position
 from eson.errors import NotSupported, ProtocolViolation
+from eson.identity.trust import trust_pem
 from eson.model.events import Event, Mode, event_of, record_of
 from eson.model.positions import AtOffsets, AtTime, Beginning, Position
 from eson.model.servers import Server
@@ -148,13 +145,10 @@ def kafka(reactor: Any, credential: BrokerCredential, servers: Sequence[Server])
 
 
 def _pem(trust: str) -> str:
-    if trust in ("", "system"):
-        return ""
     try:
-        certificate = load_der_x509_certificate(base64.b64decode(trust, validate=True))
+        return trust_pem(trust)
     except ValueError:
         raise ProtocolViolation("The agent gave a credential whose trust is no certificate") from None
-    return certificate.public_bytes(Encoding.PEM).decode("ascii")
 
 
 async def _batches(
