@@ -48,14 +48,19 @@ def migrate(connection: Connection) -> None:
     begin(connection, writing=True)
     connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")
     connection.exec_driver_sql("COMMIT")
-    done = connection.exec_driver_sql("SELECT coalesce(max(number), 0) FROM migrations").scalar_one()
+    done = _latest(connection)
     if done > LATEST:
         raise BackendFailed("The store was written by a newer release of ESON", found=done, known=LATEST)
     for migration in MIGRATIONS:
         if migration.number <= done:
             continue
         begin(connection, writing=True)
-        for statement in migration.statements:
-            connection.exec_driver_sql(statement)
-        connection.exec_driver_sql("INSERT INTO migrations (number) VALUES (?)", (migration.number,))
+        if migration.number > _latest(connection):  # else another process was first
+            for statement in migration.statements:
+                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql("INSERT INTO migrations (number) VALUES (?)", (migration.number,))
         connection.exec_driver_sql("COMMIT")
+
+
+def _latest(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT coalesce(max(number), 0) FROM migrations").scalar_one())

@@ -88,7 +88,7 @@ class SqliteStore:
     # One transaction for all that waits
 
     def _ask(self, do: Callable[[Connection], T], writes: bool = False) -> Awaitable[T]:
-        work: _Work[T] = _Work(do, writes, Deferred(lambda _: None))
+        work: _Work[T] = _Work(do, writes, Deferred())  # without a canceller it may be left
         self._waiting.append(work)
         if not self._running:
             self._running = True

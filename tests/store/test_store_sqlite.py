@@ -18,7 +18,7 @@ from eson.errors import BackendFailed, Conflict
 from eson.model.flows import Flow
 from eson.model.principals import user
 from eson.store import port, schema
-from eson.store.engine import open_engine
+from eson.store.engine import migrate, open_engine
 from eson.store.migrations import MIGRATIONS
 from eson.store.records import AuditEntry, Intention
 from eson.store.sqlite import SqliteStore
@@ -120,6 +120,45 @@ def test_what_waits_shares_one_commit(path: Path) -> None:
     closing = start(store.close())
     worker.work()
     assert closing == [None]
+
+
+def test_who_does_not_wait_any_more_keeps_nobody_from_being_answered(path: Path) -> None:
+    worker = HandWorker()
+    store = SqliteStore(path, worker)
+    start(store.open())
+    worker.work()
+    left = Deferred.fromCoroutine(store.apply(port.PutFlow(flow(1))))
+    gone: list[Any] = []
+    left.addErrback(gone.append)
+    left.cancel()
+    assert len(gone) == 1
+    asked = start(store.flow(flow(1).name))
+    worker.work()
+    worker.work()
+    assert asked == [flow(1)]
+    closing = start(store.close())
+    worker.work()
+    assert closing == [None]
+
+
+def test_two_processes_that_start_at_once_bring_a_store_up_to_date_once(path: Path) -> None:
+    first = open_engine(path).connect().execution_options(isolation_level="AUTOCOMMIT")
+    second = open_engine(path).connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    def overtaken(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("BEGIN") and statements.count("COMMIT") == 1:
+            statements.append("overtaken")
+            migrate(second)
+        statements.append(statement)
+
+    statements: list[str] = []
+    event.listen(first.engine, "before_cursor_execute", overtaken)
+    migrate(first)
+    assert "overtaken" in statements
+    found = second.exec_driver_sql("SELECT number FROM migrations ORDER BY number").scalars().all()
+    assert found == [one.number for one in MIGRATIONS]
+    first.close()
+    second.close()
 
 
 def test_one_refused_change_disturbs_no_neighbour_in_the_same_commit(path: Path) -> None:
