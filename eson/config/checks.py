@@ -170,7 +170,7 @@ def _embedded(broker: values.EmbeddedBroker, path: str, faults: Faults) -> None:
 
 
 def _kafka(broker: values.KafkaBroker, path: str, faults: Faults) -> None:
-    if not broker.servers:
+    if not broker.servers and not faults.found_in(f"{path}.servers"):
         faults.add(f"{path}.servers", "has no server", 'Give one or more, such as "kf1.unix.ar:9092"')
     if broker.has_login:
         if not _says_login(path, faults):

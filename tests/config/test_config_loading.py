@@ -360,6 +360,12 @@ def test_issued_credentials_need_a_login(tmp_path: Path) -> None:
     assert [config.brokers[0].issues_credentials for config in (plain, login)] == [False, True]  # type: ignore[union-attr]
 
 
+def test_a_server_that_cannot_be_read_is_said_once(tmp_path: Path) -> None:
+    """Not also that there is none."""
+    text = f"{SMALLEST}brokers: [{{name: main, type: kafka, servers: ['kf1:9092']}}]\n"
+    assert list(faults_of(tmp_path, text)) == ["brokers[0].servers[0]"]
+
+
 def test_of_a_broker_that_cannot_be_read_nothing_else_is_said(tmp_path: Path) -> None:
     text = (
         SMALLEST.replace("}]", ", broker: rabbit}]") + "brokers: [{name: rabbit, type: amqp, exchange: x}]\n"
