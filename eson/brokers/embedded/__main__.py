@@ -19,11 +19,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.stdio import StandardIO
-from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
+from twisted.logger import FileLogObserver, Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from eson.brokers.embedded.log.committing import ThreadedCommitter
 from eson.brokers.embedded.log.files import OsFiles
+from eson.brokers.embedded.log_lines import dump
 from eson.brokers.embedded.server.service import EmbeddedService, Storage
 from eson.brokers.embedded.settings import Settings
 from eson.identity.tls import BadTlsFile
@@ -76,7 +77,7 @@ def run(settings: Settings, output: int) -> int:
 
     reactor: Any = installed
     reactor.seconds = time.monotonic  # else whoever moves the time of day moves what waits
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)  # type: ignore[list-item]
+    globalLogBeginner.beginLoggingTo([FileLogObserver(sys.stderr, dump)], redirectStandardIO=False)  # type: ignore[list-item]
     sys.setswitchinterval(_SWITCH_SECONDS)
     status = 0
 

@@ -17,6 +17,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from eson.brokers.embedded.log_lines import parse
 from eson.brokers.embedded.settings import Bound, Settings
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
@@ -176,8 +177,8 @@ class _Process(ProcessProtocol):
             self._owner.log.error("broker {name} says {line!r}", name=self._owner.name, line=line[:200])
 
     def _log(self, line: bytes) -> None:
-        text = line[:2000].decode("utf-8", "replace")
-        self._owner.log.info("broker {name}: {text}", name=self._owner.name, text=text)
+        level, text = parse(line)
+        self._owner.log.emit(level, "broker {name}: {text}", name=self._owner.name, text=text)
 
     def processEnded(self, reason: Failure) -> None:
         if self._complained:

@@ -7,9 +7,11 @@ from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.logger import Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 
 from eson.brokers.embedded.child import EmbeddedChild
+from eson.brokers.embedded.log_lines import dump
 from eson.brokers.embedded.settings import Bound, Settings
 
 SETTINGS = Settings(
@@ -149,3 +151,36 @@ def test_what_is_no_message_is_logged_and_does_not_matter() -> None:
         reactor.processes[0].protocol.childDataReceived(1, line)
     reactor.processes[0].listens(4000)
     assert child.bound is not None
+
+
+def test_what_the_child_logs_keeps_its_level_and_has_one_time() -> None:
+    heard: list[Any] = []
+    log = Logger("eson.brokers.embedded.server", observer=lambda event: heard.append(event))  # type: ignore[arg-type]
+    log.error("the disk is full\nand stays so {more}", more="ü")
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        log.failure("a request")
+    heard.append({"log_namespace": "log_legacy", "log_level": LogLevel.info, "log_format": "a port opens"})
+    lines = (
+        b"".join((dump(event) or "").encode() for event in heard)
+        + b'{"level": "loud", "text": ""}\nFatal Python error\n'
+    )
+    reactor = Reactor()
+    child = EmbeddedChild(reactor, SETTINGS)
+    told: list[Any] = []
+    child.log = Logger("test", observer=told.append)  # type: ignore[arg-type, misc]
+    child.start()
+    for octet in lines:
+        reactor.processes[0].protocol.childDataReceived(2, bytes([octet]))
+    assert [event["log_level"] for event in told] == [
+        LogLevel.error,
+        LogLevel.critical,
+        LogLevel.debug,
+        LogLevel.warn,
+        LogLevel.warn,
+    ]
+    first, failure, _, _, last = (formatEvent(event) for event in told)
+    assert first == "broker local: the disk is full\nand stays so ü".replace("local", child.name)
+    assert failure.startswith(f"broker {child.name}: a request\nTraceback")
+    assert last == f"broker {child.name}: Fatal Python error"
