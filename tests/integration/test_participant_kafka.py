@@ -343,6 +343,8 @@ def test_removing_a_subscriber_cuts_a_live_consumer(pair: OnKafka) -> None:
 
 
 def test_operators_see_what_the_clusters_settings_do_not_hold(pair: OnKafka) -> None:
+    # it looks at the settings behind its start, which waits for no cluster
+    eventually(lambda: "warning" in pair.provider.items("DESCRIBE BROKER main")[0], 30, pair.provider.log)
     (item,) = pair.provider.items("DESCRIBE BROKER main")
     assert (item["issues-credentials"], item["guarantee"]) == (True, "exactly-once")
     told = [one.split()[0] for one in item["warning"]]
