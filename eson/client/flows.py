@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Protocol
 
 from eson.brokers.kafka.broker import KafkaBroker
 from eson.brokers.port import Access, Capability, Record, Source
 from eson.client.agent import BrokerCredential, Start, position
+from eson.client.closing import Closing
 from eson.errors import NotSupported, ProtocolViolation
+from eson.fnap.net.client import each
 from eson.identity.trust import trust_pem
 from eson.model.events import Event, Mode, event_of, record_of
 from eson.model.positions import AtOffsets, AtTime, Beginning, Position
@@ -36,7 +37,7 @@ class Queue(Protocol):
     async def stop(self) -> None: ...
 
 
-class BrokerFlow:
+class BrokerFlow(Closing):
     """Reads and writes the queue of a flow as its broker's client.  Errors are those of brokers: `BackendFailed`, `NoSuch`.
 
     `broker` speaks to the broker with a credential of the flow; `mode` is how events are written.
@@ -47,14 +48,6 @@ class BrokerFlow:
         self.flow = flow
         self.queue = queue or flow
         self.mode: Mode = mode
-
-    async def __aenter__(self) -> BrokerFlow:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Drops the connections to the broker."""
@@ -77,7 +70,7 @@ class BrokerFlow:
         return count
 
 
-class BrokerEvents:
+class BrokerEvents(Closing):
     """The events of a running read, as JSON CloudEvents.  `close` ends it, or leaving the `async with` around it."""
 
     def __init__(self, broker: Queue, flow: str, queue: str, start: Position, follow: bool) -> None:
@@ -113,14 +106,6 @@ class BrokerEvents:
             begin = {**first, **dict(self._start.offsets)}
         return await self._broker.read(self._queue, begin, None if self._follow else end)
 
-    async def __aenter__(self) -> BrokerEvents:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
         self._closed = True
         if self._source is not None:
@@ -155,7 +140,7 @@ async def _batches(
     events: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]], mode: Mode
 ) -> AsyncIterator[list[Record]]:
     batch: list[Record] = []
-    async for event in _each(events):
+    async for event in each(events):
         made = record_of(event, mode)
         batch.append(Record(-1, -1, made.timestamp, made.key, made.value, made.headers))
         if len(batch) == BATCH:
@@ -163,14 +148,3 @@ async def _batches(
             batch = []
     if batch:
         yield batch
-
-
-async def _each(
-    events: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
-) -> AsyncIterator[Mapping[str, Any]]:
-    if isinstance(events, AsyncIterable):
-        async for event in events:
-            yield event
-    else:
-        for event in events:
-            yield event

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from types import TracebackType
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
+from eson.client.closing import Closing
 from eson.errors import ProtocolViolation
 from eson.fnap.core import commands as c
 from eson.fnap.net.client import Session
@@ -17,7 +17,7 @@ from eson.model.event_json import parse_json
 Event = dict[str, Any]
 
 
-class Events:
+class Events(Closing):
     """The events of a flow, oldest first, as JSON CloudEvents.
 
     It ends by itself unless it follows; a follower is ended by `close`, or by leaving the `async with` around it.  To
@@ -61,14 +61,6 @@ class Events:
         if not self._lines:
             self._let_go_on()
         return line
-
-    async def __aenter__(self) -> Events:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Ends it; what was not taken is dropped."""

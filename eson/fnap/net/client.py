@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorThreads
@@ -44,8 +44,19 @@ from eson.identity.mechanisms.plain import PlainClient
 from eson.identity.mechanisms.scram import ScramClient
 from eson.identity.tls import ClientTls
 
-__all__ = ["Allowed", "ClientLimits", "Dialogue", "EventSource", "Reply", "Session", "TlsMode", "connect"]
+__all__ = [
+    "Allowed",
+    "ClientLimits",
+    "Dialogue",
+    "EventSource",
+    "Reply",
+    "Session",
+    "TlsMode",
+    "connect",
+    "each",
+]
 
+_T = TypeVar("_T")
 TlsMode = Literal["implicit", "starttls", "none"]
 OnLines = Callable[[list[bytes]], Awaitable[None] | None]
 EventSource = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | bytes]
@@ -307,7 +318,7 @@ class Session:
         """What went wrong with `events`; those before it are sent."""
         connection, session = self._connection, self._core
         with connection.sending():
-            source = _each(events)
+            source = each(events)
             while True:
                 try:
                     event = await anext(source)
@@ -361,7 +372,8 @@ def _count(answered: e.Answered, connection: Connection) -> int:
     return int(number)
 
 
-async def _each(events: EventSource) -> AsyncIterator[Mapping[str, Any] | bytes]:
+async def each(events: Iterable[_T] | AsyncIterable[_T]) -> AsyncIterator[_T]:
+    """The events of either kind of iterable."""
     if isinstance(events, AsyncIterable):
         async for event in events:
             yield event
