@@ -66,8 +66,18 @@ class Lapses:
             reason = self._lapsed(one, now)
             if reason is not None:
                 due.append((one.copy, reason))
-        done = [await quietly(self._copies.end(copy, reason, AGENT)) for copy, reason in due]
+        done = [await quietly(self._end(copy, reason)) for copy, reason in due]
         return all(done)
+
+    async def _end(self, copy: str, reason: Reason) -> None:
+        """Ends it unless it was renewed, approved or ended while others were being ended.  Raises `TryLater`."""
+        now = await self._store.subscription(Side.PROVIDER, copy)
+        if (
+            now is not None
+            and now.state is not State.ENDED
+            and self._lapsed(now, self._clock.now()) is reason
+        ):
+            await self._copies.end(copy, reason, AGENT)
 
     def _lapsed(self, one: Subscription, now: datetime) -> Reason | None:
         if one.state is State.PENDING:

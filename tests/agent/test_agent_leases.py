@@ -8,6 +8,7 @@ from typing import Any
 from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
 
 from eson.agent.hosting import Limits
+from eson.fnap.core.grammar import parse_command
 from eson.model.principals import Caller, user
 from eson.model.subscriptions import Side, State
 
@@ -90,6 +91,39 @@ def test_while_the_provider_was_down_no_lease_ended() -> None:
     assert provider(world, copy).state is State.ACTIVE
     hours(world, 0.3)
     assert provider(world, copy).state is State.ENDED
+
+
+def test_what_was_renewed_or_approved_while_others_ended_goes_on() -> None:
+    world = World(Limits(lease=timedelta(hours=2), request=timedelta(hours=2, seconds=72)))
+    first = world.subscribed()
+    world.flow("b.flows.unix.ar visibility=public")
+    world.flow("c.flows.unix.ar visibility=listed")
+    second = world.say(EMILIANO, "SUBSCRIBE b.flows.unix.ar LOCAL b.flows.emiliano.ar").split()[5]
+    third = ""
+    while third < second:  # what lapsed is ended by name
+        world.say(EMILIANO, "UNSUBSCRIBE c.flows.emiliano.ar")
+        third = world.say(EMILIANO, "SUBSCRIBE c.flows.unix.ar LOCAL c.flows.emiliano.ar").split()[2]
+    every = (first, second)
+    world.network.cut |= {"emiliano.ar", "unix.ar"}
+    own = Caller(user("emiliano", "emiliano.ar"), account="x", tls=True)
+    broker = world.unix.broker
+    disallow = broker.disallow
+
+    async def slow(username: str) -> None:
+        """While the first is being ended, the other one's agent comes back and the owner approves."""
+        broker.disallow = disallow
+        await disallow(username)
+        other = every[1] if username == every[0] else every[0]
+        await world.provider.execute(own, parse_command(f"DESCRIBE FLOW {other}"))  # type: ignore[arg-type]
+        await world.provider.execute(TEST, parse_command(f"APPROVE SUBSCRIBER {third}"))  # type: ignore[arg-type]
+
+    broker.disallow = slow
+    hours(world, 2.2)
+    states = {
+        copy: (provider(world, copy).state, provider(world, copy).reason) for copy in (first, second, third)
+    }
+    assert sorted(reason for _, reason in states.values()) == ["", "", "lease"]
+    assert states[third] == (State.ACTIVE, "")
 
 
 def test_own_users_copies_have_no_lease() -> None:
