@@ -216,8 +216,12 @@ class Reconciler:
     async def _unanswered(self) -> bool:
         """Requests that a crash left without an answer: what was made for them is ended."""
         async for one in every_subscription(self._store, Side.SUBSCRIBER):
-            if not one.copy and not self._locks.held(lock_of(one.token)):
-                await self._incoming.give_up(one)
+            if one.copy:
+                continue
+            # its answer may have come while others were given up
+            now = await self._store.subscription(Side.SUBSCRIBER, one.id)
+            if now is not None and not now.copy and not self._locks.held(lock_of(one.token)):
+                await self._incoming.give_up(now)
         return True
 
     async def _due_calls(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from eson.model.principals import ANONYMOUS, Caller
 from eson.model.subscriptions import Side, State
 from eson.processors.memory import MemoryProcessors
 from eson.processors.port import ProcessorOrder
-from eson.store.port import PutCall, PutIntention
+from eson.store.port import PutCall, PutIntention, PutSubscription
 from eson.store.records import Call, Intention
 from eson.store.sqlite import SqliteStore
 
@@ -284,3 +285,26 @@ def test_a_mistake_in_following_a_processor_does_not_end_the_following() -> None
     processors.change(copy, state="failing", last_error="the disk is full")
     world.settle(2)
     assert run(store.subscription(Side.PROVIDER, copy)).state is State.FAILING
+
+
+def test_a_request_that_is_answered_while_others_are_given_up_is_not_given_up() -> None:
+    world = World()
+    copy = world.subscribed()
+    store = world.emiliano.store
+    live = run(store.subscription(Side.SUBSCRIBER, copy))
+    left = replace(live, id="0-left", copy="", token="0-left", local="left.flows.emiliano.ar")
+    asked = replace(live, id=live.token, copy="", state=State.REQUESTED)
+    run(store.apply(PutSubscription(replace(left, state=State.REQUESTED)), PutSubscription(asked)))
+    apply = store.apply
+
+    async def answered(*changes: Any) -> None:
+        store.apply = apply
+        await apply(*changes)
+        await apply(PutSubscription(live, replaces=asked.id))
+
+    store.apply = answered
+    run(world.subscriber.reconcile())
+    world.settle(400)
+    assert run(store.subscription(Side.SUBSCRIBER, "0-left")) is None
+    assert run(store.subscription(Side.SUBSCRIBER, copy)).state is State.ACTIVE
+    assert run(world.unix.store.subscription(Side.PROVIDER, copy)).state is State.ACTIVE
