@@ -5,11 +5,14 @@ While a round is being synced the next one gathers, so that a hundred producers 
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+
+from twisted.logger import Logger
 
 from eson.brokers.embedded.log.files import File
 
@@ -56,6 +59,7 @@ SYNCS_AT_ONCE = 4
 
 Round = list[tuple[Job, OSError | None]]
 
+_log = Logger()
 
 Syncs = Callable[[Sequence[File]], Sequence[OSError | None]]
 
@@ -82,7 +86,8 @@ def run_round(jobs: Sequence[Job], syncs: Syncs = one_by_one) -> Round:
         try:
             wanted.append(job.write())
             outcome.append((job, None))
-        except OSError as error:
+        except Exception as caught:
+            error = caught if isinstance(caught, OSError) else _mistake(job)
             job.failed(error)
             wanted.append(())
             outcome.append((job, error))
@@ -99,6 +104,12 @@ def run_round(jobs: Sequence[Job], syncs: Syncs = one_by_one) -> Round:
                 job.failed(unsynced)
                 outcome[number] = (job, unsynced)
     return outcome
+
+
+def _mistake(job: Job) -> OSError:
+    """A mistake of ours counts as a failure of the disk: nothing is confirmed, and the thread goes on."""
+    _log.failure("{job} failed", job=type(job).__name__)
+    return OSError(errno.EIO, "the log cannot be written")
 
 
 class ThreadedCommitter:
@@ -146,7 +157,10 @@ class ThreadedCommitter:
     def _report(self) -> None:
         while self._finished:
             for job, error in self._finished.popleft():
-                job.done(error)
+                try:
+                    job.done(error)
+                except Exception:  # those behind it must learn how they ended
+                    _log.failure("{job} failed after it was done", job=type(job).__name__)
 
 
 class ManualCommitter:
