@@ -65,6 +65,28 @@ def test_history_is_left_out_when_it_is_most_of_the_journal() -> None:
     assert Owner(files.crash()).known == owner.known
 
 
+def test_many_entries_at_once_are_written_anew_once() -> None:
+    class Counting(FaultyFiles):
+        renames = 0
+
+        def rename(self, old: str, new: str) -> None:
+            self.renames += 1
+            super().rename(old, new)
+
+    files = Counting()
+    owner = Owner(files)
+    while len(files.files[PATH].now) < (1 << 20) - 1000:
+        owner.put("long", 10**900)
+    confirmed: list[None] = []
+    for number in range(100):
+        owner.journal.append({f"n{number}": number}).addCallback(confirmed.append)
+    owner.committer.flush()
+    assert len(confirmed) == 100
+    assert files.renames == 1
+    again = Owner(files.crash()).known
+    assert {f"n{number}": number for number in range(100)}.items() <= again.items()
+
+
 def test_entries_under_way_are_not_lost_when_the_journal_is_written_anew() -> None:
     files = FaultyFiles()
     owner = Owner(files)

@@ -64,7 +64,7 @@ class Journal:
         self._broken: OSError | None = None
         self._end = 0
         self._size = self._compact_size = 0
-        self._anew = False
+        self._anew = self._rewriting = False
         self._unconfirmed: list[bytes] = []
 
     def read(self) -> list[Entry]:
@@ -92,16 +92,19 @@ class Journal:
         fired: Deferred[None] = Deferred()
         content = b"".join(map(dump, entries))
         history = None
-        if self._anew or self._size > max(_REWRITE_FROM, 3 * self._compact_size):
+        long = self._size > max(_REWRITE_FROM, 3 * self._compact_size)
+        if self._anew or (long and not self._rewriting):
             # taken now, put into words in the thread: it may be long
             history = self._entries()
-            self._anew = False
+            self._anew, self._rewriting = False, True
         self._size += len(content)
         before = b"".join(self._unconfirmed) if history is not None else b""
         self._unconfirmed.append(content)
 
         def done(error: OSError | None) -> None:
             self._unconfirmed.remove(content)
+            if history is not None:
+                self._rewriting = False
             if error is None:
                 if history is not None:
                     self._size = self._compact_size = self._end
