@@ -21,6 +21,7 @@ from eson.brokers.embedded.log.committing import Committer
 from eson.brokers.embedded.log.files import Files
 from eson.brokers.embedded.log.partition import Limits
 from eson.brokers.embedded.log.partitions import Partitions
+from eson.brokers.embedded.log.validation import StorageFailed
 from eson.brokers.embedded.server.catalogue import Catalogue
 from eson.brokers.embedded.server.client import Broker
 from eson.brokers.embedded.server.committed import Offsets
@@ -144,7 +145,7 @@ class EmbeddedService:
         self._ports: list[Any] = []
         self._rounds = 0
         self._tls: ServerTls | None = None
-        self._retaining = LoopingCall(self._retain)
+        self._retaining = LoopingCall(self._try_to_retain)
         self._retaining.clock = reactor
 
     async def start(self) -> Bound:
@@ -198,6 +199,15 @@ class EmbeddedService:
                 self._tls.reload()
             except BadTlsFile as error:
                 self.log.error("the old certificate stays: {error}", error=error.text)
+
+    async def _try_to_retain(self) -> None:
+        """A round that fails, on a full disk for instance, must not be the last: the next one makes room."""
+        try:
+            await self._retain()
+        except StorageFailed as error:
+            self.log.warn("a round of retention was not ended: {error}", error=error)
+        except Exception:
+            self.log.failure("a round of retention failed")
 
     async def _retain(self) -> None:
         """One round of retention, a partition at a time so that nobody waits for it; and the certificate again."""
