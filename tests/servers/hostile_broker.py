@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
+
+from servers.in_thread import InThread
 
 from eson.brokers.kafka.wire import apis
 from eson.brokers.kafka.wire.frames import FrameReader
@@ -31,21 +31,12 @@ Octets = bytes | Iterable[bytes]
 Answer = Callable[[Request, "HostileBroker"], Octets]
 
 
-class HostileBroker:
-    """Listens on a free loopback port from its making on, in a thread of its own."""
-
+class HostileBroker(InThread):
     def __init__(self, answers: Mapping[int, Answer]) -> None:
         self._answers = answers
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server: asyncio.Server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        super().__init__()
 
-    def _do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames = FrameReader(32 << 20)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             while octets := await reader.read(65536):
@@ -63,27 +54,6 @@ class HostileBroker:
             await asyncio.sleep(1.0 if number else 0.0)
             writer.write(piece)
             await writer.drain()
-
-    def close(self) -> None:
-        async def end() -> None:
-            self._server.close()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        self._do(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def frame(request: Request, body: bytes, correlation_id: int | None = None) -> bytes:

@@ -14,16 +14,15 @@ import asyncio
 import contextlib
 import socket
 import struct
-import threading
-from types import TracebackType
-from typing import Self
+
+from servers.in_thread import InThread
 
 _CHUNK = 65536
 _TICK = 0.02
 _LINGER_RESETS = struct.pack("ii", 1, 0)
 
 
-class Proxy:
+class Proxy(InThread):
     """`delay` in seconds each way; `bandwidth` in octets a second each way, None without limit; `silent`: nothing passes
     and nothing is said; `cut_after` ends each connection, whose first octets these are, by RST; `refuses`: so does each
     that is made.  `carried` counts octets that passed, `made` connections.
@@ -38,16 +37,9 @@ class Proxy:
         self.cut_after: int | None = None
         self.carried = self.made = 0
         self._links: set[_Link] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        super().__init__()
 
-    def _do(self, work: object) -> asyncio.Server:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)  # type: ignore[arg-type]
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.made += 1
         link = _Link(self, reader, writer)
         self._links.add(link)
@@ -70,33 +62,12 @@ class Proxy:
             for link in list(self._links):
                 getattr(link, what)()
 
-        asyncio.run_coroutine_threadsafe(go(), self._loop).result(10)
+        self.do(go())
 
     def heal(self) -> None:
         """A good link again; what was silent goes on."""
         self.delay, self.bandwidth, self.silent = 0.0, None, False
         self.refuses, self.cut_after = False, None
-
-    def close(self) -> None:
-        async def go() -> None:
-            self._server.close()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(go(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Link:
