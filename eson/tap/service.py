@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
@@ -239,7 +239,7 @@ class Participant(Service):
         )
 
     def _repeat(self, name: str, seconds: float, work: Callable[[], object]) -> None:
-        loop = LoopingCall(work)
+        loop = LoopingCall(kept_up(name, work))
         loop.clock = self._reactor
         loop.start(seconds, now=False).addErrback(
             lambda failure: self.log.failure("{name} failed", failure, name=name)
@@ -279,6 +279,17 @@ class Participant(Service):
     def _refresh(self, asked: bool = False) -> None:
         if self._certificate.refresh(asked) and self._remotes is not None:
             self._remotes.reload()
+
+
+def kept_up(name: str, work: Callable[[], object]) -> Callable[[], Deferred[Any]]:
+    """`work` for a `LoopingCall`, which would end for good with the first error."""
+
+    def once() -> Deferred[Any]:
+        return maybeDeferred(work).addErrback(
+            lambda failure: Participant.log.failure("{name} failed", failure, name=name)
+        )
+
+    return once
 
 
 async def _tried(standing: Standing) -> None:

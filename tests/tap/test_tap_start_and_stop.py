@@ -11,15 +11,33 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.selectreactor import SelectReactor
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, LoopingCall
 
 from eson.config import Places
 from eson.config.values import Address
 from eson.tap.listening import Gate
-from eson.tap.service import count_steadily
+from eson.tap.service import count_steadily, kept_up
 from eson.tap.sockets import BoundSocket, CannotListen, bind_all, check_free
 from eson.tap.state import StateDirectory, StateError
 from eson.tap.undoing import Undoing
+
+# what is repeated
+
+
+def test_what_is_repeated_goes_on_after_an_error() -> None:
+    times: list[int] = []
+
+    def work() -> None:
+        times.append(1)
+        raise OSError("the disk is full")
+
+    clock = Clock()
+    loop = LoopingCall(kept_up("the watch", work))
+    loop.clock = clock
+    loop.start(60, now=False)
+    clock.pump([60, 60, 60])
+    assert len(times) == 3
+
 
 # what is undone
 
