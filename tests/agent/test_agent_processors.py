@@ -94,6 +94,20 @@ def test_they_are_listed_described_paused_stopped_and_ended() -> None:
     assert set(world.unix.broker.queues) == {A, B, C}, "flows and their events stay"
 
 
+def test_a_page_of_subscriptions_may_end_with_a_processor() -> None:
+    """Whatever the last id of a page is, the next page begins behind it."""
+    world = world_with(A)
+    made(world, f"REPLICATE {A} {B}")
+    made(world, f"REPLICATE {A} {C}")
+    assert world.say(TEST, f"SUBSCRIBE {A}").startswith("220 DATA")
+    whole = [item["subscription"] for item in world.items(TEST, "GET SUBSCRIPTIONS")]
+    assert len(whole) == 3
+    pages = [*world.items(TEST, "GET SUBSCRIPTIONS LIMIT 1")]
+    while more := world.items(TEST, f"GET SUBSCRIPTIONS AFTER {pages[-1]['subscription']} LIMIT 1"):
+        pages += more
+    assert [item["subscription"] for item in pages] == whole
+
+
 def test_strangers_see_none() -> None:
     world = world_with(A)
     id = made(world, f"REPLICATE {A} {B}")

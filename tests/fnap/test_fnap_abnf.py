@@ -99,6 +99,7 @@ WORDS = [*USAGE, "DESC", "FLOW", "NAMESPACE", "SUBSCRIPTION", "SUBSCRIBER", "FOR
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=7).map(" ".join))
 @example("FORMAT json")
 @example("GET SUBSCRIPTIONS AFTER a.b LIMIT 5")
+@example("GET SUBSCRIPTIONS AFTER p-abc1234 LIMIT 5")
 @example("UNSUBSCRIBE flow://a.b")
 def test_what_is_not_of_the_grammar_is_refused(line: str) -> None:
     """Any words in any order: the parser accepts a line if and only if the grammar does, keys given twice aside."""

@@ -492,6 +492,7 @@ def test_any_line_is_a_command_or_an_error(text: str) -> None:
     [
         ("create flow flow://A.B. description=\"x \\\"y\\\"\" partitions=3", c.CreateFlow("a.b", (("description", 'x "y"'), ("partitions", "3")))),
         ("GET ns AFTER x.y LIMIT 5", c.GetNamespaces("", c.Page("x.y", 5))),
+        ("GET SUBSCRIPTIONS AFTER P-abc1234", c.GetSubscriptions("", c.Page("p-abc1234"))),
         ("get flows b.c limit 2", c.GetFlows("b.c", c.Page("", 2))),
         ("GET SUBSCRIPTIONS", c.GetSubscriptions()),
         ("SUBSCRIBE A.b LOCAL X.Y AS t-1", c.Subscribe("a.b", "x.y", "X.Y", None, "t-1")),

@@ -124,7 +124,7 @@ class Words:
         return tuple(found)
 
     def page(self) -> c.Page:
-        after = self.fqdn() if self.optional("AFTER") else ""
+        after = self.id() if self.optional("AFTER") else ""
         limit = self.number() if self.optional("LIMIT") else None
         self.end()
         return c.Page(after, limit)
