@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from typing import Any
 
@@ -515,3 +516,27 @@ def test_what_a_client_began_before_it_left_holds_as_the_journal_has_it(broker: 
     broker.crash()
     assert set(broker.broker.catalogue.topics) == known == {"other"}
     assert broker.broker.offsets.of_group("group") == committed
+
+
+def test_a_partition_that_cannot_be_opened_is_told_and_ends_no_connection(broker: MemoryBroker) -> None:
+    client = broker.client()
+    client.ask(produce(batch()), 9)
+    broker.crash()
+    client = broker.client()
+
+    def broken(path: str, create: bool = False) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    opened, broker.files.open = broker.files.open, broken  # type: ignore[method-assign]
+    topic = apis.ListOffsetsRequest.ListOffsetsTopic
+    asked = topic(
+        name=TOPIC,
+        partitions=[topic.ListOffsetsPartition(partition_index=0, current_leader_epoch=-1, timestamp=-1)],
+    )
+    request = apis.ListOffsetsRequest(replica_id=-1, isolation_level=0, topics=[asked])
+    assert client.ask(request, 5).topics[0].partitions[0].error_code == 56
+    described = apis.DescribeProducersRequest.TopicRequest(name=TOPIC, partition_indexes=[0])
+    answer = client.ask(apis.DescribeProducersRequest(topics=[described]), 0)
+    assert answer.topics[0].partitions[0].error_code == 56
+    broker.files.open = opened  # type: ignore[method-assign]
+    assert client.ask(request, 5).topics[0].partitions[0].offset == 1

@@ -40,23 +40,23 @@ def list_offsets(broker: Broker, client: Client, request: Request) -> Any:
             if isinstance(found, ErrorCode):
                 answer.error_code = found
                 continue
-            _look_up(broker.partition(found, asked.partition_index), asked, answer)
+            try:
+                _look_up(broker.partition(found, asked.partition_index), asked, answer)
+            except OSError:
+                answer.error_code = ErrorCode.KAFKA_STORAGE_ERROR
         topics.append(_Topic(name=topic.name, partitions=answers))
     return ListOffsetsResponse(version=request.version, topics=topics)
 
 
 def _look_up(partition: Partition | None, asked: Any, answer: Any) -> None:
+    """Raises `OSError`."""
     if partition is None:
         answer.error_code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         return
     if asked.current_leader_epoch not in _CURRENT_EPOCHS:
         answer.error_code = ErrorCode.UNKNOWN_LEADER_EPOCH
         return
-    try:
-        found = offset_for(partition, asked.timestamp)
-    except OSError:
-        answer.error_code = ErrorCode.KAFKA_STORAGE_ERROR
-        return
+    found = offset_for(partition, asked.timestamp)
     if found is not None:
         answer.offset, answer.timestamp = found
         answer.leader_epoch = 0

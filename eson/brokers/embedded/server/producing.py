@@ -141,7 +141,11 @@ def describe_producers(broker: Broker, client: Client, request: Request) -> Any:
                 partition_index=index, error_code=0, error_message=None, active_producers=[]
             )
             partitions.append(answer)
-            partition = None if isinstance(found, ErrorCode) else broker.partition(found, index)
+            try:
+                partition = None if isinstance(found, ErrorCode) else broker.partition(found, index)
+            except OSError:
+                answer.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+                continue
             if isinstance(found, ErrorCode):
                 answer.error_code = found
             elif partition is None:
