@@ -18,7 +18,7 @@ from eson.brokers.embedded.server.apis import APIS
 from eson.brokers.embedded.server.connection import Caps
 from eson.brokers.kafka.wire import apis
 from eson.brokers.kafka.wire.messages import encode_request
-from eson.identity.verifier import salted_password
+from eson.identity.verifier import ISSUED_ITERATIONS, salted_password
 
 TOPIC = "time.flows.unix.ar"
 
@@ -325,6 +325,20 @@ def test_a_wrong_password_ends_the_connection_after_one_try(guarded: MemoryBroke
         client = guarded.client()
         assert client.login(username, password).error_code == 58
         assert client.closed
+
+
+def test_a_stranger_cannot_tell_who_is_a_user(guarded: MemoryBroker) -> None:
+    """Names of users are those of copies, hidden ones too: what comes before the proof has one form for all."""
+    asked: dict[str, list[tuple[str, int]]] = {}
+    for username in ("admin", "nobody", "nobody"):
+        client = guarded.client()
+        client.ask(apis.SaslHandshakeRequest(mechanism="SCRAM-SHA-256"), 1)
+        answer = client.ask(apis.SaslAuthenticateRequest(auth_bytes=f"n,,n={username},r=abc".encode()), 2)
+        fields = dict(part.split("=", 1) for part in answer.auth_bytes.decode().split(","))
+        assert len(fields["s"]) == 24
+        asked.setdefault(username, []).append((fields["s"], int(fields["i"])))
+    assert asked["nobody"][0] == asked["nobody"][1]
+    assert {count for answers in asked.values() for _, count in answers} == {ISSUED_ITERATIONS}
 
 
 def test_other_mechanisms_and_a_wrong_order_are_refused(guarded: MemoryBroker) -> None:

@@ -17,6 +17,7 @@ from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import Request
 from eson.identity.mechanisms import AskVerifier, Challenge, ServerStep, Succeeded
 from eson.identity.mechanisms.scram import NAME, ScramServer
+from eson.identity.verifier import ISSUED_ITERATIONS
 
 HANDSHAKE, AUTHENTICATE = int(SaslHandshakeRequest.API_KEY), int(SaslAuthenticateRequest.API_KEY)
 _FAILED = (
@@ -75,7 +76,8 @@ class Login:
             response.error_code = ErrorCode.UNSUPPORTED_SASL_MECHANISM
             connection.end_after_answer("a mechanism that is not offered")
         else:
-            self._scram = ScramServer(self._secret, doubled_nonce=True)
+            # users of a broker have issued credentials: another count would tell who is none
+            self._scram = ScramServer(self._secret, iterations=ISSUED_ITERATIONS, doubled_nonce=True)
             self.expects_token = request.version == 0
         return response
 
