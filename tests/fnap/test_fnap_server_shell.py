@@ -179,6 +179,20 @@ def test_deadlines(octets: bytes, seconds: int, text: bytes) -> None:
     assert server.factory.outcomes == {"too late": 1}
 
 
+def test_a_session_that_fails_keeps_no_other_from_its_deadline() -> None:
+    def fails(_octets: bytes) -> None:
+        raise RuntimeError("a fault of ours")
+
+    server = Server()
+    sessions = [server.connect() for _ in range(10)]
+    for broken in sessions[::2]:
+        broken.wire.write = fails  # type: ignore[method-assign]
+    with capturedLogs() as events:
+        server.passes(1802)
+    assert any("a session failed" in str(event.get("log_format")) for event in events)
+    assert {one.hears() for one in sessions[1::2]} == {b"421 Idle too long\r\n"}
+
+
 def test_a_slow_writer_cannot_hold_a_place() -> None:
     """A line that grows by an octet now and then ends with its deadline; a whole line starts a new one."""
     server = Server()

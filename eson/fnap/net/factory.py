@@ -157,7 +157,10 @@ class FnapFactory(Factory[FnapServer]):
         now = self.now()
         self._checked_slot = (self._checked_slot + 1) % _SLOTS
         for session in list(self._slots[self._checked_slot]):
-            session.check(now)
+            try:
+                session.check(now)
+            except Exception:  # deadlines of all the others go on
+                self.unexpected(Failure())
 
     def accounts(self) -> set[str]:
         """Accounts that have sessions here."""
