@@ -18,6 +18,7 @@ from eson.brokers.kafka.broker import KAFKA, KafkaBroker
 from eson.brokers.port import Access, Broker, Capability
 from eson.config import Config, Places, values
 from eson.errors import EsonError
+from eson.identity.verifier import hmac_sha256
 from eson.model.servers import Server
 from eson.tap.certificates import AgentCertificate
 
@@ -31,9 +32,11 @@ class Brokers:
 
     log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, places: Places, certificate: AgentCertificate) -> None:
+    def __init__(
+        self, config: Config, reactor: Any, places: Places, certificate: AgentCertificate, decoys: bytes
+    ) -> None:
         self._embedded = {
-            broker.name: _embedded(broker, config.agent, reactor, places, certificate)
+            broker.name: _embedded(broker, config.agent, reactor, places, certificate, decoys)
             for broker in config.brokers
             if isinstance(broker, values.EmbeddedBroker)
         }
@@ -110,14 +113,18 @@ def _embedded(
     reactor: Any,
     places: Places,
     certificate: AgentCertificate,
+    decoys: bytes,
 ) -> EmbeddedBroker:
     advertise = broker.advertise
+    # one of its own: the salt of an unknown name must not be that which the agent or another broker shows
+    decoy = hmac_sha256(decoys, b"broker:" + broker.name.encode())
     settings = Settings(
         data=str(places.broker(broker.name)),
         listen=tuple((address.host, address.port) for address in broker.listen),
         listen_tls=tuple((address.host, address.port) for address in broker.listen_tls),
         advertise=None if advertise is None else (advertise.host, advertise.port),
         login=broker.login == "required",
+        decoy_secret=decoy.hex(),
         retention_ms=broker.retention // timedelta(milliseconds=1),
         certificate=str(certificate.certificate) if broker.listen_tls else "",
         key=str(certificate.key) if broker.listen_tls else "",

@@ -121,7 +121,7 @@ class Participant(Service):
         audit, sealed = Audit(SystemClock()), SealedVerifiers(self._key)
         checking = self._pool("passwords", CHECKERS)
         await Accounts(store, sealed, audit, checking).take_file(config.identity.accounts)
-        brokers = Brokers(config, self._reactor, self._places, self._certificate)
+        brokers = Brokers(config, self._reactor, self._places, self._certificate, decoy_secret(self._key))
         self._undoing.add("brokers", brokers.stop, 30)
         await brokers.start()
         processors = await self._start_processors()

@@ -84,7 +84,7 @@ def test_where_foreign_names_may_lead(config: Config) -> None:
 
 def test_brokers_are_made_as_configured(config: Config, tmp_path: Path) -> None:
     certificate = AgentCertificate(config, Places(config.state))
-    brokers = Brokers(config, MemoryReactorClock(), Places(config.state), certificate)
+    brokers = Brokers(config, MemoryReactorClock(), Places(config.state), certificate, decoys=bytes(32))
     assert list(brokers.all) == ["local", "main", "big"]
     local, main, big = brokers.all.values()
     assert (local.kind, local.client_security()) == ("embedded", "sasl_ssl")
@@ -95,6 +95,9 @@ def test_brokers_are_made_as_configured(config: Config, tmp_path: Path) -> None:
     assert brokers.protocols() == ["kafka"]
     assert brokers.listeners() == {"local": None}
     assert brokers.failing() == []
+    made = brokers._embedded["local"].child._settings.decoy_secret
+    assert len(bytes.fromhex(made)) == 32
+    assert bytes.fromhex(made) != bytes(32), "an agent and a broker show different salts for one unknown name"
 
 
 # certificates

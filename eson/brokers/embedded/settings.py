@@ -16,7 +16,8 @@ class Settings:
 
     `internal` is the agent's own way in, on loopback, which is never advertised.  `advertise` is what clients of the
     other listeners are told; where there are TLS listeners, clients of those.  `login` False: anyone may do anything.
-    `admin_password` is that of the super user `admin`, "" for none.
+    `admin_password` is that of the super user `admin`, "" for none.  `decoy_secret`, in hex, makes the salts of unknown
+    users, the same after each start; "" for one that lasts until the end.
     """
 
     data: str
@@ -27,6 +28,7 @@ class Settings:
     login: bool = True
     admin: str = "admin"
     admin_password: str = field(default="", repr=False)
+    decoy_secret: str = field(default="", repr=False)
     retention_ms: int = 7 * 86_400_000
     certificate: str = ""
     key: str = ""

@@ -107,9 +107,11 @@ class MemoryBroker:
         storage = Storage(
             self.files, self.committer, lambda: 1_700_000_000_000 + int(self.reactor.seconds() * 1000)
         )
-        settings = Settings("data", login=self.login, admin_password=PASSWORD if self.login else "")
+        settings = Settings(
+            "data", login=self.login, admin_password=PASSWORD if self.login else "", decoy_secret="d0"
+        )
         self.broker = open_broker(self.reactor, settings, storage)
-        self.connections = Connections(self.broker, self.caps, self.login)
+        self.connections = Connections(self.broker, self.caps, self.login, settings.decoy_secret)
         self.broker.close_principal = self.connections.close_principal
         Deferred.fromCoroutine(self.broker.catalogue.start())
         self.settle()

@@ -328,7 +328,10 @@ def test_a_wrong_password_ends_the_connection_after_one_try(guarded: MemoryBroke
 
 
 def test_a_stranger_cannot_tell_who_is_a_user(guarded: MemoryBroker) -> None:
-    """Names of users are those of copies, hidden ones too: what comes before the proof has one form for all."""
+    """Names of users are those of copies, hidden ones too: what comes before the proof has one form for all.
+
+    The salt of an unknown one outlives the process, as those of known ones do.
+    """
     asked: dict[str, list[tuple[str, int]]] = {}
     for username in ("admin", "nobody", "nobody"):
         client = guarded.client()
@@ -337,6 +340,7 @@ def test_a_stranger_cannot_tell_who_is_a_user(guarded: MemoryBroker) -> None:
         fields = dict(part.split("=", 1) for part in answer.auth_bytes.decode().split(","))
         assert len(fields["s"]) == 24
         asked.setdefault(username, []).append((fields["s"], int(fields["i"])))
+        guarded.crash()
     assert asked["nobody"][0] == asked["nobody"][1]
     assert {count for answers in asked.values() for _, count in answers} == {ISSUED_ITERATIONS}
 

@@ -83,9 +83,9 @@ class Connections:
 
     log = Logger()
 
-    def __init__(self, broker: Broker, caps: Caps, login: bool) -> None:
+    def __init__(self, broker: Broker, caps: Caps, login: bool, decoy_secret: str = "") -> None:
         self._broker, self._caps, self._with_login = broker, caps, login
-        self._secret = secrets.token_bytes(32)
+        self._secret = bytes.fromhex(decoy_secret) or secrets.token_bytes(32)
         self._open: set[Connection] = set()
 
     def connection(self, advertise: Address | None) -> Connection | None:
@@ -139,7 +139,7 @@ class EmbeddedService:
         self._reactor, self._settings, self._storage = reactor, settings, storage
         self.broker = open_broker(reactor, settings, storage)
         caps = Caps(produce=settings.produce_cap)
-        self.connections = Connections(self.broker, caps, settings.login)
+        self.connections = Connections(self.broker, caps, settings.login, settings.decoy_secret)
         self.broker.close_principal = self.connections.close_principal
         self.broker.in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         self._ports: list[Any] = []
