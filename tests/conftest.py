@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 
 # fixtures of real servers, known to every test; nothing starts before a test asks for it
-pytest_plugins = ["servers.kafka", "servers.twisted_reactor", "servers.embedded"]
+pytest_plugins = ["servers.kafka", "servers.twisted_reactor", "servers.embedded", "servers.processor"]
 
 STRICT = bool(os.environ.get("CI"))
 

@@ -60,7 +60,7 @@ def keep(agent: AgentProfile) -> bool:
         return False
     try:
         found.set_password(_PREFIX + agent.fqdn, agent.username, agent.password)
-    except Exception:
+    except Exception:  # any backend: then nothing is kept
         return False
     return True
 
@@ -71,6 +71,6 @@ def _kept(agent: AgentProfile) -> tuple[str, str]:
         return "", ""
     try:
         credential = found.get_credential(_PREFIX + agent.fqdn, agent.username or None)
-    except Exception:
+    except Exception:  # any backend: then nothing was kept
         return "", ""
     return (credential.username or "", credential.password or "") if credential is not None else ("", "")

@@ -98,7 +98,7 @@ async def _attempt(
     except PeerFailed:
         session.abort()
         raise
-    except BaseException:
+    except BaseException:  # cancelled too: the session is nobody's yet
         await session.quit()
         raise
     return session

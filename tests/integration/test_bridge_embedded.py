@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from servers.embedded import Embedded, StartEmbedded
 from servers.kafka_topics import Feed, Topics, bridge
 from servers.processor import ProcessorChild
@@ -16,14 +14,6 @@ from servers.proxy import Proxy
 KILLS = 5
 MOST_GROWTH = 12 << 10
 """Private kilobytes that what waits may take, far below what an answer's memory for each of it would."""
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def _wait(here: Topics, source: str, there: Topics, copy: str) -> None:

@@ -6,7 +6,6 @@ Old formats are planted into a stopped node's log, made by kafka-python: Kafka i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,6 @@ from eson.brokers.kafka.wire.batches import DELETE_HORIZON, magic_of, parse_head
 
 QUICK = {"log.cleaner.backoff.ms": "200"}
 GZIP, LZ4 = 1, 3
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def _log(kafka: Kafka, topic: str) -> Path:

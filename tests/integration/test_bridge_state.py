@@ -36,14 +36,6 @@ def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
-
-
 def test_an_expired_producer_is_found_in_the_headers(
     kafka: Kafka, journal: Path, children: list[ProcessorChild]
 ) -> None:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from servers.comparing import assert_same
 from servers.kafka import StartKafka
 from servers.kafka_topics import Topics, bridge
 from servers.processor import ProcessorChild
 
 from eson.brokers.kafka.wire.batches import split_entries
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def test_a_source_that_lost_its_end_and_grew_past_it_is_noticed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +16,6 @@ from servers.proxy import Proxy
 from eson.processors.port import ProcessorOrder
 
 Children = list[ProcessorChild]
-
-
-@pytest.fixture
-def children() -> Iterator[Children]:
-    made: Children = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 @pytest.fixture

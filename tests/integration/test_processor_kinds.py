@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,14 +24,6 @@ MOST_PRIVATE = 60 << 10
 @pytest.fixture
 def topics(open_embedded: Embedded) -> Topics:
     return Topics(open_embedded.bootstrap())
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def test_a_collector_keeps_the_order_of_each_source(

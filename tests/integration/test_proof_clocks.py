@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from confluent_kafka import KafkaError, TopicPartition
 from servers.comparing import assert_same
 from servers.embedded import StartEmbedded
@@ -43,14 +41,6 @@ class Way:
             began = time.monotonic()
             assert_same(self.here, self.source, self.there, self.copy, SOON)
             assert time.monotonic() - began < SOON
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def test_the_clock_of_a_processor(kafka: Kafka, tmp_path: Path, children: list[ProcessorChild]) -> None:

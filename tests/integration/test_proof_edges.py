@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -34,14 +33,6 @@ BY_NAME = 12
 def topics(request: pytest.FixtureRequest) -> Topics:
     broker: Kafka | Embedded = request.getfixturevalue(request.param)
     return Topics(broker.bootstrap())
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def _carry(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 from servers.comparing import assert_same
 from servers.embedded import Embedded, StartEmbedded
 from servers.kafka import StartKafka
@@ -19,14 +18,6 @@ from eson.processors.core import processor_pb2 as pb
 
 MEGABYTE = 1 << 20
 EVENTS = 500
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,14 +63,6 @@ class Flow:
 @pytest.fixture
 def topics(kafka: Kafka) -> Topics:
     return Topics(kafka.bootstrap())
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def test_limits_are_kept_within_a_quarter(

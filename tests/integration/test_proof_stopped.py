@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,14 +51,6 @@ class Stopped:
 
     def wake(self) -> None:
         self.first.process.send_signal(signal.SIGCONT)
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()
 
 
 def test_a_successor_of_a_stopped_process(

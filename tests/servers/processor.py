@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.framing import FrameReader, frame
@@ -108,3 +110,12 @@ class ProcessorChild:
                 for payload in frames.feed(octets):
                     self.reports.append(pb.Report.FromString(payload))
                 self._heard.notify_all()
+
+
+@pytest.fixture
+def children() -> Iterator[list[ProcessorChild]]:
+    """Those that a test adds are killed at its end."""
+    made: list[ProcessorChild] = []
+    yield made
+    for child in made:
+        child.kill()

@@ -6,6 +6,7 @@ follows in the queue was placed behind what failed.  Only `Reopen` mends it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from eson.brokers.embedded.log import checkpoint
@@ -31,7 +32,7 @@ class Writer:
             raise self.broken
 
 
-class PartitionJob:
+class PartitionJob(ABC):
     """A job that ends with a call of `done` and breaks its writer when it fails."""
 
     __slots__ = ("_done", "_writer")
@@ -40,8 +41,9 @@ class PartitionJob:
         self._writer = writer
         self._done = done
 
+    @abstractmethod
     def write(self) -> Sequence[File]:
-        raise NotImplementedError
+        """Writes, and gives the files that must be synced before `done`."""
 
     def failed(self, error: OSError) -> None:
         self._writer.broken = error

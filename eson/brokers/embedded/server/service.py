@@ -206,7 +206,7 @@ class EmbeddedService:
             await self._retain()
         except StorageFailed as error:
             self.log.warn("a round of retention was not ended: {error}", error=error)
-        except Exception:
+        except Exception:  # a mistake of ours must not end retention for good
             self.log.failure("a round of retention failed")
 
     async def _retain(self) -> None:
