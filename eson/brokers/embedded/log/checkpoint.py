@@ -14,7 +14,7 @@ import struct
 import sys
 from array import array
 
-import google_crc32c
+from fastcrc.crc32 import iscsi as crc32c
 
 from eson.brokers.embedded.log.files import Files, read_file, replace_file
 from eson.brokers.embedded.log.producers import Producers
@@ -44,7 +44,7 @@ def dump(segment: Segment, producers: Producers) -> bytes:
             known,
         )
     )
-    return _HEAD.pack(_MAGIC, int(google_crc32c.value(body))) + body
+    return _HEAD.pack(_MAGIC, crc32c(body)) + body
 
 
 def write(files: Files, path: str, content: bytes) -> None:
@@ -59,7 +59,7 @@ def read(files: Files, path: str) -> bytes | None:
         return None
     magic, crc = _HEAD.unpack_from(content)
     body = content[_HEAD.size :]
-    return body if magic == _MAGIC and int(google_crc32c.value(body)) == crc else None
+    return body if magic == _MAGIC and crc32c(body) == crc else None
 
 
 def apply(segment: Segment, body: bytes) -> None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import google_crc32c
+from fastcrc.crc32 import iscsi as crc32c
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -140,7 +140,7 @@ class Journal:
 def dump(entry: Entry) -> bytes:
     """One entry as a line."""
     text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"%08x%08x %s\n" % (len(text), int(google_crc32c.value(text)), text)
+    return b"%08x%08x %s\n" % (len(text), crc32c(text), text)
 
 
 def parse(content: bytes) -> tuple[list[Entry], int]:
@@ -155,7 +155,7 @@ def parse(content: bytes) -> tuple[list[Entry], int]:
             return entries, position
         text = content[position + _HEAD - 1 : position + _HEAD - 1 + length]
         end = position + _HEAD + length
-        if len(text) < length or content[end - 1 : end] != b"\n" or int(google_crc32c.value(text)) != crc:
+        if len(text) < length or content[end - 1 : end] != b"\n" or crc32c(text) != crc:
             return entries, position
         entries.append(json.loads(text))
         position = end

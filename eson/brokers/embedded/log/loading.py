@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-import google_crc32c
+from fastcrc.crc32 import iscsi as crc32c
 from twisted.logger import Logger
 
 from eson.brokers.embedded.log import checkpoint
@@ -38,7 +38,7 @@ def segment_path(folder: str, base: int) -> str:
 def dump_start(offset: int) -> bytes:
     """The content of the file `start`."""
     number = struct.pack(">q", offset)
-    return number + struct.pack(">I", int(google_crc32c.value(number)))
+    return number + struct.pack(">I", crc32c(number))
 
 
 def _load_start(files: Files, folder: str) -> int:
@@ -46,7 +46,7 @@ def _load_start(files: Files, folder: str) -> int:
     if len(content) != _START.size:
         return 0
     offset, crc = _START.unpack(content)
-    return int(offset) if crc == google_crc32c.value(content[:8]) else 0
+    return int(offset) if crc == crc32c(content[:8]) else 0
 
 
 def load(files: Files, folder: str, now: int) -> Loaded:

@@ -1,7 +1,7 @@
 """Record batches as octets: what a header says, whether the CRC holds, and what a destination assigns.
 
 A batch of format 2 has a header of 61 octets; its CRC-32C runs from octet 21 to the end.  Records are not looked at
-here (`records.py` does).  This is the hot path of a processor: one pass over a batch, one copy for the CRC library.
+here (`records.py` does).  This is the hot path of a processor: two passes over a batch, and no copy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from google_crc32c import extend, value
+from fastcrc.crc32 import iscsi as crc32c
 
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 
@@ -165,7 +165,7 @@ def iterate(records: memoryview, partial: bool = True) -> Iterator[tuple[BatchHe
 
 def crc_of(batch: memoryview) -> int:
     """The CRC-32C that the batch should carry."""
-    return int(value(bytes(batch[CRC_FROM:])))
+    return crc32c(batch[CRC_FROM:])
 
 
 def check_crc(batch: memoryview) -> bool:
@@ -192,13 +192,13 @@ def readdress(
     Base offset 0, leader epoch -1, the bits of append time, transaction and delete horizon cleared, identity and CRC.
     `header` is the batch's own.  Only `header.passes_raw` batches mean afterwards what they meant before.
     """
-    rest = bytes(batch[HEADER_SIZE:])
-    if extend(value(bytes(batch[CRC_FROM:HEADER_SIZE])), rest) != header.crc:
+    covered = batch[CRC_FROM:]
+    if crc32c(covered) != header.crc:
         return False
     _OFFSET.pack_into(batch, 0, 0)
     _EPOCH.pack_into(batch, _EPOCH_AT, -1)
     attributes = header.attributes & ~(LOG_APPEND_TIME | TRANSACTIONAL | DELETE_HORIZON)
     _ATTRIBUTES.pack_into(batch, _ATTRIBUTES_AT, attributes)
     _PRODUCER.pack_into(batch, _PRODUCER_AT, producer_id, producer_epoch, sequence)
-    _CRC.pack_into(batch, CRC_AT, extend(value(bytes(batch[CRC_FROM:HEADER_SIZE])), rest))
+    _CRC.pack_into(batch, CRC_AT, crc32c(covered))
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from google_crc32c import value as crc32c
+from fastcrc.crc32 import iscsi as crc32c
 
 from eson.brokers.kafka.wire import compression
 from eson.brokers.kafka.wire.batches import CRC_AT, CRC_FROM, HEADER, HEADER_SIZE, LOG_OVERHEAD, BatchHeader
@@ -163,7 +163,7 @@ def encode_batch(
         count,
     )
     batch += packed
-    batch[CRC_AT:CRC_FROM] = crc32c(bytes(batch[CRC_FROM:])).to_bytes(4, "big")
+    batch[CRC_AT:CRC_FROM] = crc32c(memoryview(batch)[CRC_FROM:]).to_bytes(4, "big")
     return bytes(batch)
 
 
