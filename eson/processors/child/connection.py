@@ -30,7 +30,7 @@ SLOWEST = 16384
 _START = 64 << 10
 _MOST_PARTS = 512
 _CHECK = 5.0
-_LARGE = 256 << 10
+_LARGE = 1 << 20
 _LENGTH = struct.Struct(">i")
 
 Answer = Callable[[memoryview], None]
@@ -234,7 +234,9 @@ class Connection:
 
     def _check(self) -> None:
         self._timer = self._loop.call_later(_CHECK, self._check)
-        if self._waiting and self._loop.time() > self._waiting[0][2] + self._filled / SLOWEST:
+        if self._low > 1:  # what trickles in counts as well
+            self._readable()
+        if self.trouble is None and self._waiting and self._loop.time() > self._waiting[0][2] + self._filled / SLOWEST:
             self.close(Silent(f"{self.name} does not answer"))
 
     # End

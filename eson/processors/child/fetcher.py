@@ -8,18 +8,19 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
-from eson.brokers.kafka.wire.apis import FetchRequest, FetchResponse
+from eson.brokers.kafka.wire.apis import FetchRequest
 from eson.brokers.kafka.wire.errors import ErrorCode
+from eson.brokers.kafka.wire.fetch import BY_ID, FLEXIBLE, OLDEST, FetchCodec
 from eson.brokers.kafka.wire.malformed import MalformedMessage
-from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
 from eson.processors.child.cluster import Cluster, Topic, listed
 from eson.processors.child.connection import MOST_ELEMENTS, TIMEOUT, Connection
 from eson.processors.child.lanes import Memory, Planned
 from eson.processors.child.planning import Planner
 from eson.processors.child.trouble import Failing, Trouble, Unreachable
 from eson.processors.child.window import Asked, Part, Window, Windows
+from eson.processors.core.portions import portions
 
-FETCH_BYTES = 2 << 20
+FETCH_BYTES = 3 << 20
 FAR_BYTES = 6 << 20
 """For sources that are far: what an answer may hold where no answer came within `FAR`, so that the link is filled."""
 FAR = 0.06
@@ -28,49 +29,15 @@ LARGEST_BATCH = 16 << 20
 MAX_WAIT = 5.0
 _BESIDE = 64 << 10
 """Octets of an answer beside its batches, so that its memory need not grow."""
-_BY_NAME, _BY_ID, _OLDEST = 12, 13, 4
 _NO_ID = UUID(int=0)
 
 
-def fetch_version(connection: Connection, topic: Topic) -> int:
-    """The version of Fetch to use: by topic id where both sides know it.  Raises `Unreachable`."""
-    version = connection.version(FetchRequest.API_KEY, _BY_ID if topic.id else _BY_NAME, _OLDEST)
+def fetch_codec(connection: Connection, topic: Topic, committed: bool = True) -> FetchCodec:
+    """In the newest version that both sides know, by topic id where there is one.  Raises `Unreachable`."""
+    version = connection.version(FetchRequest.API_KEY, BY_ID if topic.id else FLEXIBLE, OLDEST)
     if version is None:
         raise Unreachable(f"{connection.name} gives no batches of format 2")
-    return version
-
-
-def fetch_request(
-    topic: Topic, positions: Mapping[int, int], octets: int, wait: float, committed: bool = True
-) -> Any:
-    """A Fetch of some partitions, `octets` in all; the broker waits up to `wait` seconds for something to give."""
-    of_topic = FetchRequest.FetchTopic
-    of_partition = of_topic.FetchPartition
-    partitions = [
-        of_partition(
-            partition=number,
-            current_leader_epoch=-1,
-            fetch_offset=offset,
-            last_fetched_epoch=-1,
-            log_start_offset=-1,
-            partition_max_bytes=octets,
-        )
-        for number, offset in positions.items()
-    ]
-    return FetchRequest(
-        replica_id=-1,
-        max_wait_ms=int(wait * 1000),
-        min_bytes=1,
-        max_bytes=octets,
-        isolation_level=1 if committed else 0,
-        session_id=0,
-        session_epoch=-1,
-        topics=[
-            of_topic(topic=topic.name, topic_id=topic.uuid if topic.id else _NO_ID, partitions=partitions)
-        ],
-        forgotten_topics_data=[],
-        rack_id="",
-    )
+    return FetchCodec(version, topic.name, topic.uuid if topic.id else _NO_ID, committed)
 
 
 class OutOfRange(Trouble):
@@ -103,7 +70,9 @@ class Fetcher:
         self._windows, self._which = windows, which
         self._window: Window
         self._bytes = fetch_bytes
-        self._version = fetch_version(connection, topic)
+        self._largest = 0
+        """Octets of the largest batch of the last answer."""
+        self._codec = fetch_codec(connection, topic)
         connection.cap = LARGEST_BATCH + max(fetch_bytes, FAR_BYTES)
         self._turn = 0
         self._pool: list[bytearray] = []
@@ -139,14 +108,14 @@ class Fetcher:
         planner = self._planners.get(partition)
         return sys.maxsize if planner is None else planner.position
 
-    def _adapt(self, octets: int) -> None:
+    def _adapt(self, octets: int, asked: int) -> None:
         """Asks for more at once where the source is far: one Fetch fills a link only so far.
 
         The quickest answer tells, not this one: a broker that is merely busy gains nothing by larger answers.
         """
         if self._connection.round_trip <= FAR:
             self._bytes = min(self._bytes, FETCH_BYTES)
-        elif octets >= self._bytes * 3 // 4 and FETCH_BYTES <= self._bytes < FAR_BYTES:
+        elif octets >= asked * 3 // 4 and FETCH_BYTES <= self._bytes < FAR_BYTES:
             self._bytes = min(FAR_BYTES, 2 * self._bytes)
 
     def _memory(self, octets: int) -> bytearray:
@@ -201,23 +170,25 @@ class Fetcher:
 
     def _fetch(self, positions: Mapping[int, int], asked: Asked | None) -> asyncio.Future[Any]:
         size = min(self._bytes, self._window.share)
-        request = fetch_request(self._topic, positions, size, MAX_WAIT)
+        behind = sum(not self._planners[number].caught_up for number in positions)
+        most, each = portions(size, behind, self._largest)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def answered(frame: memoryview) -> None:
-            self._adapt(len(frame))
+            self._adapt(len(frame), most)
             # a few octets must not hold on to the memory of many while they wait
             small = 2 * len(frame) < size
             octets = memoryview(bytearray(frame)) if small else frame
-            decoded = decode_response(FetchResponse, self._version, octets, MOST_ELEMENTS)
+            decoded = self._codec.response(octets, len(positions), MOST_ELEMENTS)
             buffer = None if small else self._connection.detach(self._memory(size))
             if asked is not None and not asked.over:
                 asked.answered(self._keep(positions, decoded))
             if not future.done():
                 future.set_result((decoded, buffer))
 
-        parts = encode_request_parts(request, self._version, self._connection.next_correlation())
-        self._connection.send(parts, answered, MAX_WAIT + TIMEOUT)
+        correlation = self._connection.next_correlation()
+        request = self._codec.request(correlation, positions, most, each, int(MAX_WAIT * 1000))
+        self._connection.send((request,), answered, MAX_WAIT + TIMEOUT)
         return future
 
     def _keep(self, positions: Mapping[int, int], answer: Any) -> bool:
@@ -253,4 +224,6 @@ class Fetcher:
                 planned += planner.plan(records, aborted)
             for lane in planner.lanes:
                 lane.caught_up = lane.offset >= end
+        if planned:
+            self._largest = max(batch.size for batch in planned)
         return planned

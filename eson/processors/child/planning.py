@@ -49,6 +49,10 @@ class Planner:
         """Where to fetch from: the lane that is furthest behind decides."""
         return min(lane.offset for lane in self.lanes)
 
+    @property
+    def caught_up(self) -> bool:
+        return all(lane.caught_up for lane in self.lanes)
+
     def plan(self, records: memoryview, aborted: Sequence[tuple[int, int]]) -> list[Planned]:
         """The batches of every lane, in order.  Positions move on.
 

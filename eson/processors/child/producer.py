@@ -21,7 +21,7 @@ from eson.processors.child.lanes import Planned
 from eson.processors.child.trouble import Failing, Stopped, Trouble, Unreachable
 
 IN_FLIGHT = 5
-REQUEST_BYTES = 1 << 20
+REQUEST_BYTES = 2 << 20
 TIMEOUT = 30.0
 BESIDE = 1 << 10
 """Octets that a batch takes beside its own while it waits."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from eson.brokers.kafka.wire.apis import FetchResponse
 from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, BatchHeader, magic_of, parse_header, split_entries
 from eson.brokers.kafka.wire.errors import ErrorCode
-from eson.brokers.kafka.wire.messages import decode_response, encode_request_parts
 from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic, listed
 from eson.processors.child.connection import MOST_ELEMENTS, Connection
-from eson.processors.child.fetcher import LARGEST_BATCH, fetch_request, fetch_version
+from eson.processors.child.fetcher import LARGEST_BATCH, fetch_codec
 from eson.processors.child.trouble import Stopped
 from eson.processors.core.journal import Lane
 
@@ -79,17 +77,18 @@ async def fetch_some(
     topic: Topic, connection: Connection, partition: int, offset: int, committed: bool = False
 ) -> Any:
     """One answer of a partition from `offset` on; it need not hold anything."""
-    version = fetch_version(connection, topic)
+    codec = fetch_codec(connection, topic, committed)
     connection.cap = max(connection.cap, LARGEST_BATCH)
-    request = fetch_request(topic, {partition: offset}, SCAN_BYTES, 0.1, committed=committed)
+    correlation = connection.next_correlation()
+    request = codec.request(correlation, {partition: offset}, SCAN_BYTES, SCAN_BYTES, 100)
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def answered(frame: memoryview) -> None:
-        decoded = decode_response(FetchResponse, version, frame, MOST_ELEMENTS)
+        decoded = codec.response(frame, 1, MOST_ELEMENTS)
         connection.detach()
         if not future.done():
             future.set_result(decoded)
 
-    connection.send(encode_request_parts(request, version, connection.next_correlation()), answered)
+    connection.send((request,), answered)
     connection.ends(future)
     return await future

@@ -70,7 +70,8 @@ def _whole(section: Any) -> None:
         raise ValueError("a tagged field that is shorter than it says")
 
 
-def _varint(data: memoryview, pos: int) -> tuple[int, int]:
+def read_varint(data: memoryview, pos: int) -> tuple[int, int]:
+    """An unsigned number of variable length, and where it ends.  Raises one of `DECODING_ERRORS`."""
     value = shift = 0
     while True:
         octet = data[pos]
@@ -84,10 +85,10 @@ def _varint(data: memoryview, pos: int) -> tuple[int, int]:
 
 def after_tagged_fields(data: memoryview, start: int) -> int:
     """Where the section of tagged fields that begins at `start` ends.  Raises one of `DECODING_ERRORS`."""
-    count, pos = _varint(data, start)
+    count, pos = read_varint(data, start)
     for _ in range(count):
-        _, pos = _varint(data, pos)
-        size, pos = _varint(data, pos)
+        _, pos = read_varint(data, pos)
+        size, pos = read_varint(data, pos)
         pos += size
     if pos > len(data):
         raise ValueError("tagged fields beyond the end")
