@@ -8,7 +8,13 @@ from collections.abc import Generator
 import pytest
 
 # fixtures of real servers, known to every test; nothing starts before a test asks for it
-pytest_plugins = ["servers.kafka", "servers.twisted_reactor", "servers.embedded", "servers.processor"]
+pytest_plugins = [
+    "servers.kafka",
+    "servers.twisted_reactor",
+    "servers.embedded",
+    "servers.processor",
+    "servers.peers",
+]
 
 STRICT = bool(os.environ.get("CI"))
 

@@ -8,185 +8,32 @@ from __future__ import annotations
 import struct
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from google_crc32c import value
-from servers.embedded import ADMIN as EMBEDDED_ADMIN
-from servers.embedded import PASSWORD as EMBEDDED_PASSWORD
-from servers.embedded import Embedded
-from servers.kafka import ADMIN, PASSWORD, Kafka
+from servers.peers import (
+    T0,
+    Peers,
+    batch,
+    commit,
+    coordinate,
+    create,
+    loaded,
+    made_topic,
+    new_topic,
+    produce,
+    whole_batches,
+)
 
-from eson.brokers.embedded.settings import Settings
-from eson.brokers.kafka.net.opening import Opener
 from eson.brokers.kafka.wire import apis
-from eson.brokers.kafka.wire.records import BatchRecord, encode_batch
-from eson.brokers.port import Access
+from eson.brokers.kafka.wire.compression import GZIP, LZ4, SNAPPY, ZSTD
 from eson.identity.verifier import salted_password
-from eson.model.servers import Server
-
-Call = Callable[..., Any]
-VOLATILE = {
-    "throttle_time_ms", "error_message", "batch_index_error_message", "topic_id", "producer_id", "cluster_id",
-    "brokers", "controller_id", "host", "port", "node_id", "leader_id", "leader_epoch", "replica_nodes", "isr_nodes",
-    "current_leader", "node_endpoints", "configs", "session_id", "finalized_features", "api_keys", "records",
-    "last_timestamp", "coordinator_epoch", "record_errors", "aborted_transactions", "client_host", "topic_config_error_code",
-    "log_append_time_ms",  # of a repeated batch Kafka tells its records' time, as if it were the log's
-}  # fmt: skip
-T0 = 1_700_000_000_000
-
-
-class Peers:
-    """The two brokers, asked the same."""
-
-    def __init__(self, call: Call, reactor: Any, kafka: Kafka, embedded: Embedded) -> None:
-        self._call, self._reactor = call, reactor
-        self._servers = {
-            "kafka": (Server("127.0.0.1", kafka.port("SASL")), (ADMIN, PASSWORD)),
-            "embedded": (Server(*embedded.bound["listen"][0]), (EMBEDDED_ADMIN, EMBEDDED_PASSWORD)),
-        }
-        self._open: dict[tuple[str, str], Any] = {}
-        self.topic = f"differential-{uuid.uuid4().hex[:8]}"
-        self.ids: dict[str, Any] = {}
-
-    def login(self, username: str, password: str) -> None:
-        for name, (server, _) in self._servers.items():
-            self._connect(name, username, server, password)
-
-    def _connect(self, name: str, username: str, server: Server, password: str) -> Any:
-        access = Access((server,), "sasl_plaintext", "SCRAM-SHA-256", username, password)
-        self._open[name, username] = self._call(Opener(self._reactor, name, access).open, server)
-        return self._open[name, username]
-
-    def both(
-        self, request: Any, version: int, user: str = "", wait: Callable[[Any], bool] | None = None
-    ) -> Any:
-        """Asks both, compares, gives the answer of the embedded one.  `request` may be a function of the peer's name."""
-        seen = {}
-        answer = None
-        for name, (server, (admin, password)) in self._servers.items():
-            connection = self._open.get((name, user or admin)) or self._connect(name, admin, server, password)
-            asked = request(name) if callable(request) else request
-
-            async def ask(connection: Any = connection, asked: Any = asked) -> Any:
-                return await connection.request(asked, 20, version)
-
-            for _ in range(200):
-                answer = self._call(ask)
-                if wait is None or wait(answer):
-                    break
-                time.sleep(0.05)
-            seen[name] = plain(answer.to_dict(json=False))
-        assert seen["embedded"] == seen["kafka"]
-        return answer
-
-    def close(self) -> None:
-        for connection in self._open.values():
-            self._call(connection.close)
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        refused = (
-            value.get("error_code", 0) != 0
-        )  # Kafka tells the log's start with some of these, and with some not
-        return {
-            key: plain(item)
-            for key, item in value.items()
-            if key not in VOLATILE and not (refused and key == "log_start_offset")
-        }
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    directory = tmp_path_factory.mktemp("differential")
-    settings = Settings(str(directory / "data"), (("127.0.0.1", 0),), admin_password=EMBEDDED_PASSWORD)
-    broker = Embedded(directory, settings)
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def peers(kafka: Kafka, embedded: Embedded, reactor_thread: Any, in_reactor: Call) -> Iterator[Peers]:
-    made = Peers(in_reactor, reactor_thread, kafka, embedded)
-    yield made
-    made.close()
-
-
-def new_topic(name: str, partitions: int = 1, replicas: int = 1, **configs: str) -> Any:
-    topic = apis.CreateTopicsRequest.CreatableTopic
-    return topic(
-        name=name,
-        num_partitions=partitions,
-        replication_factor=replicas,
-        assignments=[],
-        configs=[
-            topic.CreatableTopicConfig(name=key.replace("_", "."), value=value)
-            for key, value in configs.items()
-        ],
-    )
-
-
-def create(peers: Peers, *topics: Any, validate_only: bool = False) -> Any:
-    return peers.both(
-        apis.CreateTopicsRequest(topics=list(topics), timeout_ms=10_000, validate_only=validate_only), 7
-    )
 
 
 @pytest.fixture
 def topic(peers: Peers) -> str:
-    create(peers, new_topic(peers.topic, 2))
-    described = apis.MetadataRequest(
-        topics=[apis.MetadataRequest.MetadataRequestTopic(name=peers.topic, topic_id=None)],
-        allow_auto_topic_creation=False,
-    )
-    # Kafka's broker learns of a topic a moment after its controller
-    peers.both(described, 12, wait=lambda answer: answer.topics[0].error_code == 0)
-    return peers.topic
-
-
-def batch(
-    count: int = 1,
-    sequence: int = -1,
-    epoch: int = -1,
-    producer_id: int = -1,
-    at: int = T0,
-    step: int = 0,
-    **more: Any,
-) -> bytearray:
-    records = [BatchRecord(n, at + n * step, b"k", b"v%d" % n) for n in range(count)]
-    return bytearray(
-        encode_batch(records, producer_id=producer_id, producer_epoch=epoch, base_sequence=sequence, **more)
-    )
-
-
-def produce(
-    peers: Peers,
-    topic: str,
-    records: Any,
-    partition: int = 0,
-    acks: int = -1,
-    version: int = 9,
-    user: str = "",
-) -> Any:
-    data = apis.ProduceRequest.TopicProduceData
-    request = apis.ProduceRequest(
-        transactional_id=None,
-        acks=acks,
-        timeout_ms=10_000,
-        topic_data=[
-            data(name=topic, partition_data=[data.PartitionProduceData(index=partition, records=records)])
-        ],
-    )
-    # Kafka's broker learns that it leads a partition a moment after its controller
-    return peers.both(
-        request, version, user, wait=lambda answer: answer.responses[0].partition_responses[0].error_code != 6
-    )
+    return made_topic(peers)
 
 
 def fixed(records: bytearray, **changes: int) -> bytearray:
@@ -266,6 +113,7 @@ def test_where_there_is_nothing_to_write_to(peers: Peers, topic: str) -> None:
     produce(peers, topic, batch(), acks=5)
     produce(peers, topic, batch(), acks=1)
     produce(peers, topic, batch(60_000, at=T0, step=1))  # more than max.message.bytes
+    produce(peers, topic, batch(), version=13)  # by an id that nothing has
 
 
 def list_offsets(
@@ -286,6 +134,9 @@ def list_offsets(
 def test_offsets_by_time(peers: Peers, topic: str) -> None:
     for timestamp in (-1, -2, -3, T0):
         list_offsets(peers, topic, timestamp)
+    for timestamp in (-3, -4, -5, -6, -100):
+        for version in (1, 6, 7, 8, 9):
+            list_offsets(peers, topic, timestamp, version=version)
     for start in (T0, T0 + 100, T0 + 50, T0 + 1000):
         produce(peers, topic, batch(5, at=start, step=10))
     produce(peers, topic, batch(3, at=T0 + 2000, step=-100))
@@ -360,6 +211,29 @@ def test_fetching(peers: Peers, topic: str) -> None:
     fetch(peers, topic, 0, session=77)
 
 
+def batches_of(answer: Any) -> list[bytes]:
+    records = answer.to_dict(json=False)["responses"][0]["partitions"][0]["records"]
+    return whole_batches(records)
+
+
+def test_what_is_fetched_is_what_was_written(peers: Peers, topic: str) -> None:
+    """Octet by octet, but for the leader's epoch; whole batches, from that on which holds the offset."""
+    rounds = [batch(5), batch(3, 0, 0, 99), batch(7, at=T0 + 5, step=3), batch(2, 3, 0, 99)]
+    rounds += [batch(4, codec=codec) for codec in (GZIP, SNAPPY, LZ4, ZSTD)]
+    for records in rounds:
+        produce(peers, topic, records)
+    whole = batches_of(fetch(peers, topic, 0))
+    assert [len(records) - 4 for records in rounds] == [len(octets) for octets in whole]
+    assert whole[3][16:] == bytes(rounds[3][20:])
+    for offset in (0, 4, 5, 7, 8, 14, 15, 16, 17, 32):
+        for version in (4, 11, 12):
+            fetch(peers, topic, offset, version=version)
+    sizes = [len(records) for records in rounds]
+    for most in (0, 1, sizes[0], sizes[0] + 1, sizes[0] + sizes[1] - 1, sizes[0] + sizes[1], sum(sizes[:3])):
+        answer = fetch(peers, topic, 0, most=most)
+        assert batches_of(answer)[0] == whole[0], "the first one is given though it is larger"
+
+
 def test_the_first_offset_is_moved(peers: Peers, topic: str) -> None:
     for _ in range(3):
         produce(peers, topic, batch(5))
@@ -418,6 +292,32 @@ def test_partitions_become_more(peers: Peers, topic: str) -> None:
         )
 
 
+def same_settings(peers: Peers, topic: str, **wanted: str) -> None:
+    """All settings of a topic that both have; Kafka's broker learns of a change a moment after its controller."""
+    asked = apis.DescribeConfigsRequest.DescribeConfigsResource(
+        resource_type=2, resource_name=topic, configuration_keys=None
+    )
+    end = time.monotonic() + 5
+    while True:
+        try:
+            answer = peers.both(apis.DescribeConfigsRequest(resources=[asked], include_synonyms=True), 4)
+            break
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+    values = {config.name: config.value for config in answer.results[0].configs}
+    assert wanted.items() <= {key.replace(".", "_"): text for key, text in values.items()}.items()
+
+
+def test_topics_begin_with_the_settings_they_are_given(peers: Peers, topic: str) -> None:
+    given = {"retention_ms": "3600000", "retention_bytes": "1000000", "max_message_bytes": "2000000",
+             "segment_bytes": "2000000", "cleanup_policy": "delete"}  # fmt: skip
+    create(peers, new_topic(f"{topic}-set", **given))
+    same_settings(peers, f"{topic}-set", **given)
+    same_settings(peers, topic)
+
+
 def test_settings(peers: Peers, topic: str) -> None:
     alter: Any = apis.IncrementalAlterConfigsRequest.AlterConfigsResource
     describe: Any = apis.DescribeConfigsRequest.DescribeConfigsResource
@@ -429,21 +329,60 @@ def test_settings(peers: Peers, topic: str) -> None:
         (topic, [("no.such.setting", 0, "1")]),
         (topic, [("retention.ms", 2, "1")]),
         (topic, [("retention.ms", 0, "1"), ("retention.ms", 0, "2")]),
+        (topic, [("retention.ms", 0, "7200000"), ("max.message.bytes", 0, "2048")]),
+        (topic, [("retention.bytes", 0, "1048576")]),
+        (topic, [("max.message.bytes", 0, "1 MB")]),
+        (topic, [("segment.bytes", 0, "1048576"), ("retention.ms", 0, "x")]),  # both or none
+        (topic, [("segment.bytes", 0, "1048576")]),
+        (topic, [("max.message.bytes", 1, None)]),
+        (topic, [("cleanup.policy", 2, "delete")]),
+        (topic, [("cleanup.policy", 0, "nothing")]),
+        (topic, [("compression.type", 0, "producer"), ("message.timestamp.type", 0, "CreateTime")]),
         ("no-such-topic", [("retention.ms", 0, "1000")]),
+        ("", [("retention.ms", 0, "1000")]),
     ):
         configs = [
             alter.AlterableConfig(name=key, config_operation=op, value=value) for key, op, value in changes
         ]
         resource = alter(resource_type=2, resource_name=name, configs=configs)
         peers.both(apis.IncrementalAlterConfigsRequest(resources=[resource], validate_only=False), 1)
-    for kind, name in ((2, topic), (2, "no-such-topic"), (4, "77"), (1, "x")):
-        resource = describe(resource_type=kind, resource_name=name, configuration_keys=None)
-        peers.both(
-            apis.DescribeConfigsRequest(
+        same_settings(peers, topic)
+    resource = alter(
+        resource_type=2,
+        resource_name=topic,
+        configs=[alter.AlterableConfig(name="retention.ms", config_operation=0, value="5")],
+    )
+    peers.both(apis.IncrementalAlterConfigsRequest(resources=[resource], validate_only=True), 1)
+    same_settings(peers, topic)
+    for kind, name in ((2, topic), (2, "no-such-topic"), (2, ""), (4, "77"), (4, "x"), (1, "x")):
+        for keys in (None, [], ["retention.ms", "no.such.setting"]):
+            resource = describe(resource_type=kind, resource_name=name, configuration_keys=keys)
+            asked = apis.DescribeConfigsRequest(
                 resources=[resource], include_synonyms=True, include_documentation=False
-            ),
-            4,
-        )
+            )
+            for version in (1, 4):
+                peers.both(asked, version)
+
+
+def test_settings_that_are_not_offered(peers: Peers, topic: str) -> None:
+    """Kafka takes them.  Here they are refused and not ignored: there is neither compaction nor a second copy.
+
+    Batches are kept as they came, and a size below -1 means nothing.
+    """
+    alter: Any = apis.IncrementalAlterConfigsRequest.AlterConfigsResource
+    for key, text in (
+        ("cleanup.policy", "compact"),
+        ("compression.type", "lz4"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("min.insync.replicas", "2"),
+        ("retention.bytes", "-2"),
+        ("segment.ms", "1000"),
+    ):
+        config = alter.AlterableConfig(name=key, config_operation=0, value=text)
+        resource = alter(resource_type=2, resource_name=topic, configs=[config])
+        asked = apis.IncrementalAlterConfigsRequest(resources=[resource], validate_only=True)
+        codes = {name: peers.one(name, asked, 1).responses[0].error_code for name in peers.servers}
+        assert codes == {"kafka": 0, "embedded": 40}, key
 
 
 def test_metadata_of_what_is_missing(peers: Peers, topic: str) -> None:
@@ -455,169 +394,6 @@ def test_metadata_of_what_is_missing(peers: Peers, topic: str) -> None:
             ),
             12,
         )
-
-
-# groups
-
-
-def test_members_of_groups(peers: Peers, topic: str) -> None:
-    group = f"group-{topic}"
-    protocol = apis.JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"m")
-
-    def join(
-        member: str = "",
-        session: int = 10_000,
-        kind: str = "consumer",
-        version: int = 7,
-        name: str = group,
-        protocols: Any = None,
-    ) -> Any:
-        return apis.JoinGroupRequest(
-            group_id=name, session_timeout_ms=session, rebalance_timeout_ms=10_000, member_id=member, group_instance_id=None,
-            protocol_type=kind, protocols=[protocol] if protocols is None else protocols,
-        )  # fmt: skip
-
-    def heartbeat(member: str, generation: int) -> Any:
-        return apis.HeartbeatRequest(
-            group_id=group, generation_id=generation, member_id=member, group_instance_id=None
-        )
-
-    def sync(member: str, generation: int, kind: str = "consumer", name: str = "range") -> Any:
-        given = apis.SyncGroupRequest.SyncGroupRequestAssignment(member_id=member, assignment=b"mine")
-        return apis.SyncGroupRequest(
-            group_id=group, generation_id=generation, member_id=member, group_instance_id=None, protocol_type=kind,
-            protocol_name=name, assignments=[given],
-        )  # fmt: skip
-
-    ids: dict[str, str] = {}
-    hidden = {"member_id", "leader", "members"}
-    VOLATILE.update(hidden)
-    try:
-        coordinate(peers, group)
-        peers.both(heartbeat("x", 0), 3)
-        peers.both(sync("x", 0), 5)
-        peers.both(join("unknown"), 7)
-        peers.both(join(session=1), 7)
-        peers.both(join(name=""), 7)
-        peers.both(join(protocols=[]), 7)
-
-        def learn(version: int) -> None:
-            for name in peers._servers:
-                connection = next(c for (owner, _), c in peers._open.items() if owner == name)
-
-                async def ask(connection: Any = connection) -> Any:
-                    return await connection.request(join(), 20, version)
-
-                answer = peers._call(ask)
-                assert answer.error_code == 79
-                ids[name] = answer.member_id
-
-        learn(7)
-        peers.both(lambda name: join(ids[name]), 7)
-        peers.both(lambda name: heartbeat(ids[name], 1), 3)
-        peers.both(lambda name: heartbeat(ids[name], 9), 3)
-        peers.both(lambda name: sync(ids[name], 9), 5)
-        peers.both(lambda name: sync(ids[name], 1, kind="other"), 5)
-        peers.both(lambda name: sync(ids[name], 1, name="other"), 5)
-        peers.both(lambda name: sync(ids[name], 1), 5)
-        peers.both(lambda name: sync(ids[name], 1), 3)
-        peers.both(lambda name: heartbeat(ids[name], 1), 3)
-        peers.both(join(kind="other"), 7)
-        peers.both(lambda name: _commit(group, topic, ids[name], 1), 7)
-        peers.both(lambda name: _commit(group, topic, ids[name], 5), 7)
-        peers.both(lambda name: _commit(group, topic, "unknown", 1), 7)
-        peers.both(_commit(group, topic, "", -1), 7)
-        for name in (group, "no-such-group"):
-            peers.both(apis.DescribeGroupsRequest(groups=[name], include_authorized_operations=False), 5)
-        peers.both(
-            apis.DescribeGroupsRequest(groups=["no-such-group"], include_authorized_operations=False), 6
-        )
-        peers.both(apis.DeleteGroupsRequest(groups_names=[group]), 2)
-        leaving = apis.LeaveGroupRequest.MemberIdentity
-        peers.both(
-            lambda name: apis.LeaveGroupRequest(
-                group_id=group,
-                members=[
-                    leaving(member_id=ids[name], group_instance_id=None, reason=None),
-                    leaving(member_id="unknown", group_instance_id=None, reason=None),
-                ],
-            ),
-            4,
-        )
-        peers.both(lambda name: heartbeat(ids[name], 1), 3)
-        peers.both(_commit(group, topic, "", -1, offset=77), 7)
-        peers.both(apis.DescribeGroupsRequest(groups=[group], include_authorized_operations=False), 5)
-        peers.both(apis.DeleteGroupsRequest(groups_names=[group]), 2)
-        peers.both(apis.DeleteGroupsRequest(groups_names=[group]), 2)
-    finally:
-        VOLATILE.difference_update(hidden)
-
-
-def _commit(
-    group: str,
-    topic: str,
-    member: str,
-    generation: int,
-    offset: int = 5,
-    partition: int = 0,
-    metadata: str = "",
-) -> Any:
-    asked = apis.OffsetCommitRequest.OffsetCommitRequestTopic
-    part = asked.OffsetCommitRequestPartition(
-        partition_index=partition,
-        committed_offset=offset,
-        committed_leader_epoch=-1,
-        committed_metadata=metadata,
-    )
-    return apis.OffsetCommitRequest(
-        group_id=group, generation_id_or_member_epoch=generation, member_id=member, group_instance_id=None,
-        topics=[asked(name=topic, partitions=[part])],
-    )  # fmt: skip
-
-
-def loaded(answer: Any) -> bool:
-    """The coordinator of a real Kafka loads for a moment."""
-    return answer.error_code not in (14, 15, 16)
-
-
-def coordinate(peers: Peers, group: str, user: str = "") -> None:
-    peers.both(apis.FindCoordinatorRequest(key=group, key_type=0), 2, user, wait=loaded)
-    described = apis.DescribeGroupsRequest(groups=[group], include_authorized_operations=False)
-    peers.both(described, 5, user, wait=lambda answer: loaded(answer.groups[0]))
-
-
-def test_positions(peers: Peers, topic: str) -> None:
-    group = f"positions-{topic}"
-    coordinate(peers, group)
-    ready = lambda answer: answer.topics[0].partitions[0].error_code not in (14, 15, 16)  # noqa: E731
-    peers.both(_commit(group, topic, "", -1), 7, wait=ready)
-    peers.both(_commit(group, topic, "", 3), 7)
-    peers.both(_commit(group, topic, "", -1, partition=7), 7)
-    peers.both(_commit(group, "no-such-topic", "", -1), 7)
-    peers.both(_commit(group, topic, "", -1, metadata="m" * 4097), 7)
-    peers.both(_commit(group, topic, "", -1, metadata="kept"), 7)
-    shape = apis.OffsetFetchRequest.OffsetFetchRequestTopic
-    for name in (group, "no-such-group"):
-        for topics in (
-            None,
-            [shape(name=topic, partition_indexes=[0, 1, 9])],
-            [shape(name="no-such-topic", partition_indexes=[0])],
-        ):
-            peers.both(apis.OffsetFetchRequest(group_id=name, topics=topics, require_stable=False), 7)
-    asked = apis.OffsetFetchRequest.OffsetFetchRequestGroup
-    groups = [asked(group_id=group, topics=None), asked(group_id="no-such-group", topics=None)]
-    peers.both(apis.OffsetFetchRequest(groups=groups, require_stable=False), 8)
-
-
-def test_coordinators(peers: Peers, topic: str) -> None:
-    peers.both(
-        apis.FindCoordinatorRequest(key=topic, key_type=0), 2, wait=lambda answer: answer.error_code != 15
-    )
-    peers.both(
-        apis.FindCoordinatorRequest(key_type=0, coordinator_keys=["a", "b"]),
-        4,
-        wait=lambda answer: all(c.error_code != 15 for c in answer.coordinators),
-    )
 
 
 # users and rights
@@ -797,7 +573,7 @@ def test_each_right_allows_what_it_allows_in_kafka(peers: Peers, topic: str, ope
     part = trimmed.DeleteRecordsPartition(partition_index=0, offset=0)
     both(apis.DeleteRecordsRequest(topics=[trimmed(name=topic, partitions=[part])], timeout_ms=5000), 2)
     coordinate(peers, "g", user)
-    both(_commit("g", topic, "", -1), 7)
+    both(commit("g", topic, "", -1), 7)
     both(apis.OffsetFetchRequest(group_id="g", topics=None), 7)
     both(apis.DescribeGroupsRequest(groups=["g"]), 5)
     both(apis.DeleteGroupsRequest(groups_names=["g"]), 2)

@@ -82,6 +82,60 @@ def test_an_apiversions_of_the_future_is_answered_so_that_anyone_can_read_it(bro
     assert struct.unpack_from(">iih", answer) == (len(answer) - 4, 7, 35)
 
 
+@pytest.mark.parametrize(("name", "version"), [("", "1"), ("t", ""), ("a b", "1"), ("-a", "1"), ("a", "1_")])
+def test_names_of_software_are_checked_where_there_are_any(
+    broker: MemoryBroker, name: str, version: str
+) -> None:
+    asked = apis.ApiVersionsRequest(client_software_name=name, client_software_version=version)
+    client = broker.client()
+    assert [client.ask(asked, number).error_code for number in (0, 2, 3, 4)] == [0, 0, 42, 42]
+
+
+def test_the_controllers_are_elsewhere(broker: MemoryBroker) -> None:
+    client = broker.client()
+    codes = [client.ask(apis.DescribeClusterRequest(endpoint_type=kind), 2).error_code for kind in (1, 2, 3)]
+    assert codes == [0, 114, 115]
+
+
+@pytest.mark.parametrize(("mark", "first"), [(-1, 1), (-3, 7), (-4, 8), (-5, 9), (-6, 11), (-7, 99)])
+def test_marks_of_time_are_known_from_a_version_on(broker: MemoryBroker, mark: int, first: int) -> None:
+    topic = apis.ListOffsetsRequest.ListOffsetsTopic
+    part = topic.ListOffsetsPartition(partition_index=0, timestamp=mark)
+    asked = apis.ListOffsetsRequest(replica_id=-1, topics=[topic(name=TOPIC, partitions=[part])])
+    client = broker.client()
+    for version in (1, 6, 7, 8, 9, 10, 11):
+        code = client.ask(asked, version).topics[0].partitions[0].error_code
+        assert code == (0 if version >= first else 35), version
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "code", "count"),
+    [
+        (TOPIC, None, 0, 8),
+        (TOPIC, [], 0, 8),
+        (TOPIC, ["retention.ms"], 0, 1),
+        ("", None, 17, 0),
+        ("none", None, 3, 0),
+    ],
+)
+def test_which_settings_are_described(
+    broker: MemoryBroker, name: str, keys: list[str] | None, code: int, count: int
+) -> None:
+    resource = apis.DescribeConfigsRequest.DescribeConfigsResource(
+        resource_type=2, resource_name=name, configuration_keys=keys
+    )
+    (answer,) = broker.client().ask(apis.DescribeConfigsRequest(resources=[resource]), 4).results
+    assert (answer.error_code, len(answer.configs)) == (code, count)
+
+
+def test_settings_of_all_topics_are_none(broker: MemoryBroker) -> None:
+    alter = apis.IncrementalAlterConfigsRequest.AlterConfigsResource
+    config = alter.AlterableConfig(name="retention.ms", config_operation=0, value="1000")
+    resource = alter(resource_type=2, resource_name="", configs=[config])
+    (answer,) = broker.client().ask(apis.IncrementalAlterConfigsRequest(resources=[resource]), 1).responses
+    assert answer.error_code == 42
+
+
 @pytest.mark.parametrize(("key", "version"), [(99, 0), (0, 2), (0, 14), (4, 0), (24, 0), (-1, 0)])
 def test_apis_that_are_not_offered_end_the_connection(broker: MemoryBroker, key: int, version: int) -> None:
     client = broker.client()
@@ -378,7 +432,7 @@ def test_many_questions_before_the_login_are_answered_one_by_one(guarded: Memory
     client = guarded.client()
     client.connection.pauseProducing()  # this peer does not read
     question = encode_request(
-        apis.ApiVersionsRequest(client_software_name="", client_software_version=""), 3, 1, ""
+        apis.ApiVersionsRequest(client_software_name="t", client_software_version="1"), 3, 1, ""
     )
     client.octets(question * 2000)
     assert client.transport.producerState == "paused"

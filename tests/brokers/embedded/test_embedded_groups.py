@@ -34,10 +34,11 @@ class Member:
         instance: str | None = None,
         protocols: Any = None,
         known: bool = False,
+        skips: bool = True,
     ) -> None:
         self.group, self.id, self.instance = group, name, instance
         self.protocols = protocols or [("range", b"topics")]
-        self.known = known
+        self.known, self.skips = known, skips
         self.place: Joined | None = None
         self.assignment: bytes | None = None
         self.error: ErrorCode | None = None
@@ -54,6 +55,7 @@ class Member:
             "consumer",
             self.protocols,
             self.known,
+            self.skips,
         )
         try:
             waiting = self.group.join(asked)
@@ -274,6 +276,60 @@ def test_a_static_member_that_comes_back_keeps_its_place(group: Group) -> None:
     leader = Member(group, instance="one").join()
     assert leader.place is not None
     assert leader.place.skip_assignment
+
+
+def test_a_static_leader_of_an_old_client_comes_back_as_a_follower(group: Group) -> None:
+    """It would assign anew, and nobody would hear of it."""
+    first = Member(group, instance="one")
+    stable(group, first)
+    again = Member(group, instance="one", skips=False).join()
+    assert again.place is not None
+    assert (again.place.leader, again.place.members, again.place.skip_assignment) == (first.id, (), False)
+    assert again.sync().assignment == first.id.encode()
+
+
+def test_a_static_member_that_wants_something_else_keeps_its_place_as_long_as_the_protocol_stays(
+    group: Group,
+) -> None:
+    first = Member(group, instance="one", protocols=[("range", b"1"), ("sticky", b"1")])
+    stable(group, first)
+    second = Member(group, instance="one", protocols=[("range", b"2"), ("sticky", b"2")]).join()
+    assert (group.state, group.generation) == (STABLE, 1)
+    assert second.place is not None
+    assert second.place.members == ((second.id, "one", b"2"),)
+    third = Member(group, instance="one", protocols=[("sticky", b"3")]).join()
+    assert third.place is not None
+    assert (group.state, third.place.generation, third.place.protocol) == (COMPLETING, 2, "sticky")
+
+
+def test_a_name_of_a_static_member_that_nobody_has(group: Group) -> None:
+    member = Member(group)
+    stable(group, member)
+    member.instance = "other"
+    assert member.heartbeat() is ErrorCode.UNKNOWN_MEMBER_ID
+    assert member.join().error is ErrorCode.UNKNOWN_MEMBER_ID
+    with pytest.raises(GroupRefused, match="UNKNOWN_MEMBER_ID"):
+        group.leave(member.id, "other")
+
+
+def test_a_member_cannot_leave_what_all_know(group: Group) -> None:
+    member = Member(group)
+    stable(group, member)
+    member.protocols = [("other", b"")]
+    assert member.join().error is ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+    assert (group.state, group.members[member.id].protocols) == (STABLE, [("range", b"topics")])
+
+
+def test_assignments_are_remembered_until_there_are_others(group: Group) -> None:
+    first, second = Member(group), Member(group)
+    stable(group, first)
+    second.join()
+    first.join()
+    assert group.state == COMPLETING
+    assert [m.assignment for m in group.members.values()] == [first.id.encode(), b""]
+    Member(group).join()  # before the leader said anything
+    assert group.state == PREPARING
+    assert {m.assignment for m in group.members.values()} == {b""}
 
 
 def test_generations_are_checked(group: Group) -> None:

@@ -224,6 +224,12 @@ def test_an_old_brokers_api_versions_answer_is_read() -> None:
     assert (decoded.error_code, decoded.api_keys[0].max_version) == (35, 2)
 
 
+def test_an_api_versions_answer_of_another_error_is_read_in_its_version() -> None:
+    response = apis.ApiVersionsResponse(version=3, error_code=42, api_keys=[])
+    decoded = decode_response(apis.ApiVersionsResponse, 3, body(encode_response(response, 3, 7)))
+    assert (decoded.error_code, list(decoded.api_keys)) == (42, [])
+
+
 def test_records_are_not_copied_on_the_way_in_or_out() -> None:
     request, version = SAMPLES["ProduceRequest v9"]
     parts = encode_request_parts(request, version, 1, "eson")

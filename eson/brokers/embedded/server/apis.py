@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -59,7 +60,14 @@ def _to_the_end(perform: Perform) -> Perform:
 
 def api_versions(client: Client, request: Request) -> Any:
     """Allowed at any time, before the login too."""
-    client.software = f"{request.body.client_software_name} {request.body.client_software_version}"[:100]
+    body = request.body
+    if request.version >= SOFTWARE_FROM and not all(
+        _SOFTWARE.fullmatch(text) for text in (body.client_software_name, body.client_software_version)
+    ):
+        return wire.ApiVersionsResponse(
+            version=request.version, error_code=ErrorCode.INVALID_REQUEST, api_keys=[]
+        )
+    client.software = f"{body.client_software_name} {body.client_software_version}"[:100]
     return _versions(request.version, ErrorCode.NONE)
 
 
@@ -100,6 +108,9 @@ def _answered_by_connection(broker: Broker, client: Client, request: Request) ->
     )
 
 
+SOFTWARE_FROM = 3
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
+"""What names and versions of clients look like (KIP-511)."""
 PRODUCE = int(wire.ProduceRequest.API_KEY)
 BEFORE_LOGIN = frozenset((wire.API_VERSIONS, HANDSHAKE, AUTHENTICATE))
 APIS: dict[int, Api] = {
@@ -121,7 +132,7 @@ APIS: dict[int, Api] = {
     19: Api(2, 7, _awaited(topics.create_topics)),
     20: Api(1, 6, _awaited(topics.delete_topics)),
     21: Api(0, 2, _awaited(positions.delete_records)),
-    22: Api(0, 6, _awaited(producing.init_producer_id)),
+    22: Api(0, 5, _awaited(producing.init_producer_id)),
     29: Api(1, 3, acls.describe_acls),
     30: Api(1, 3, _awaited(acls.create_acls)),
     31: Api(1, 3, _awaited(acls.delete_acls)),

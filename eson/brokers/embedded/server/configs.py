@@ -9,7 +9,7 @@ from eson.brokers.embedded.log.validation import StorageFailed
 from eson.brokers.embedded.server.client import NODE_ID, Broker, Client
 from eson.brokers.embedded.server.rights import ALTER_CONFIGS, DESCRIBE_CONFIGS
 from eson.brokers.embedded.server.topic_configs import LONG, SETTINGS, InvalidConfig, check_configs
-from eson.brokers.embedded.server.topics import apply_limits
+from eson.brokers.embedded.server.topics import apply_limits, is_legal
 from eson.brokers.kafka.wire.apis import DescribeConfigsResponse, IncrementalAlterConfigsResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import Request
@@ -33,6 +33,9 @@ def describe_configs(broker: Broker, client: Client, request: Request) -> Any:
         )
         results.append(result)
         wanted = asked.configuration_keys
+        if asked.resource_type == TOPIC_RESOURCE and not is_legal(asked.resource_name):
+            result.error_code = ErrorCode.INVALID_TOPIC_EXCEPTION
+            continue
         if asked.resource_type == TOPIC_RESOURCE:
             found = broker.find(client, DESCRIBE_CONFIGS, asked.resource_name, None, False)
             if isinstance(found, ErrorCode):
@@ -54,7 +57,7 @@ def describe_configs(broker: Broker, client: Client, request: Request) -> Any:
             result.error_code = ErrorCode.INVALID_REQUEST
             result.error_message = f"Unsupported resource type: {asked.resource_type}"
             continue
-        result.configs = [config for config in described if wanted is None or config.name in wanted]
+        result.configs = [config for config in described if not wanted or config.name in wanted]
     return DescribeConfigsResponse(version=request.version, results=results)
 
 
@@ -63,7 +66,7 @@ def _topic_configs(broker: Broker, configs: Mapping[str, str], body: Any) -> lis
     for name, setting in SETTINGS.items():
         default = str(broker.retention_ms) if name == "retention.ms" else setting.default
         synonyms = [(name, configs[name], _TOPIC_SOURCE)] if name in configs else []
-        synonyms.append((name, default, _DEFAULT_SOURCE))
+        synonyms.append((setting.server_name, default, _DEFAULT_SOURCE))
         described.append(_config(name, synonyms, setting.kind, setting.about, body))
     return described
 
@@ -131,6 +134,10 @@ async def _alter(broker: Broker, client: Client, asked: Any, validate_only: bool
         if asked.resource_type == BROKER_RESOURCE and not broker.may_cluster(client, ALTER_CONFIGS):
             response.error_code = ErrorCode.CLUSTER_AUTHORIZATION_FAILED
         response.error_message = "Only settings of topics can be changed here"
+        return
+    if not asked.resource_name:
+        response.error_code = ErrorCode.INVALID_REQUEST
+        response.error_message = "A topic must be named: there are no settings of all topics"
         return
     topic = broker.find(client, ALTER_CONFIGS, asked.resource_name, None, False)
     if isinstance(topic, ErrorCode):

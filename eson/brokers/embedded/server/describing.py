@@ -20,7 +20,7 @@ from eson.brokers.kafka.wire.messages import Request, encode_response_parts
 GROUP_KEY = 0
 AT_ONCE = 500
 """Topics that are described before others have their turn."""
-_BROKERS = 1
+_BROKERS, _CONTROLLERS = 1, 2
 
 
 def metadata(broker: Broker, client: Client, request: Request) -> Any:
@@ -150,7 +150,10 @@ def describe_cluster(broker: Broker, client: Client, request: Request) -> Any:
     host, port = client.told
     response = DescribeClusterResponse(version=request.version, cluster_id="", brokers=[], error_message=None)
     if request.version >= 1 and request.body.endpoint_type != _BROKERS:
-        response.error_code = ErrorCode.UNSUPPORTED_ENDPOINT_TYPE
+        known = request.body.endpoint_type == _CONTROLLERS
+        response.error_code = (
+            ErrorCode.MISMATCHED_ENDPOINT_TYPE if known else ErrorCode.UNSUPPORTED_ENDPOINT_TYPE
+        )
         return response
     response.cluster_id, response.controller_id = broker.catalogue.cluster_id, NODE_ID
     response.brokers = [

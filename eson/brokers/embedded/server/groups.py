@@ -51,6 +51,8 @@ class Joining:
     protocols: Protocols
     needs_known_id: bool = False
     """JoinGroup v4 and later: a new member first gets an id and comes back with it."""
+    knows_skipping: bool = True
+    """JoinGroup v9 and later: a leader that comes back to its place can be told not to assign anew."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,10 @@ class Group:
         return self._rejoin(self._member(asked.member_id, asked.instance_id), asked)
 
     def _supported(self, asked: Joining) -> bool:
-        """Whether every other member knows one of the protocols."""
+        """Whether every member knows one of the protocols, and who asks knew it before: as Kafka sees it."""
         names = {name for name, _ in asked.protocols}
-        others = [m for m in self.members.values() if m.id != asked.member_id]
-        return not others or bool(names.intersection(*({name for name, _ in m.protocols} for m in others)))
+        known = [{name for name, _ in m.protocols} for m in self.members.values()]
+        return not known or bool(names.intersection(*known))
 
     def _join_new(self, asked: Joining) -> Deferred[Joined]:
         if len(self.members) + len(self.promised) >= MAX_MEMBERS:
@@ -155,8 +157,10 @@ class Group:
         return self._park(member)
 
     def _replace(self, old: Member, member_id: str, asked: Joining) -> Deferred[Joined]:
-        """A static member that came back without its id: it takes its old place."""
-        same = list(old.protocols) == list(asked.protocols)
+        """A static member that came back without its id: it takes its old place.
+
+        The generation goes on as long as its protocol does, whatever else the member wants now (KIP-345).
+        """
         self._dismiss(old, ErrorCode.FENCED_INSTANCE_ID)
         member = Member(
             member_id,
@@ -172,13 +176,17 @@ class Group:
             (member_id if key == old.id else key): (member if key == old.id else value)
             for key, value in self.members.items()
         }
-        was_leader = self.leader == old.id
-        if was_leader:
+        leader = self.leader
+        if leader == old.id:
             self.leader = member_id
         self._live(member)
-        if self.state == STABLE and same:
+        if self.state == STABLE and self._chosen_protocol() == self.protocol:
             joined: Deferred[Joined] = Deferred()
-            joined.callback(self._place(member, skip_assignment=was_leader))
+            if asked.knows_skipping:
+                joined.callback(self._place(member, skip_assignment=leader == old.id))
+            else:  # it would assign anew if it knew that it leads
+                place = Joined(self.generation, self.protocol_type, self.protocol, leader, member_id)
+                joined.callback(place)
             return joined
         self._prepare()
         return self._park(member)
@@ -217,8 +225,10 @@ class Group:
     def _prepare(self) -> None:
         if self.state == PREPARING:
             return
+        given = self.state == STABLE
         self.state = PREPARING
         for member in self.members.values():
+            member.assignment = member.assignment if given else b""
             if member.syncing is not None:
                 syncing, member.syncing = member.syncing, None
                 syncing.errback(GroupRefused(ErrorCode.REBALANCE_IN_PROGRESS))
@@ -251,7 +261,6 @@ class Group:
         if self.leader not in self.members or self.members[self.leader].joining is None:
             self.leader = next((m.id for m in self.members.values() if m.joining), next(iter(self.members)))
         for member in list(self.members.values()):
-            member.assignment = b""
             joining, member.joining = member.joining, None
             self._live(member)
             if joining is not None:
@@ -327,20 +336,17 @@ class Group:
         if self.state == PREPARING:
             raise GroupRefused(ErrorCode.REBALANCE_IN_PROGRESS)
 
-    def leave(self, member_id: str, instance_id: str | None) -> str:
-        """The id of who left."""
+    def leave(self, member_id: str, instance_id: str | None) -> None:
         if member_id in self.promised:
             self.promised.pop(member_id).cancel()
             self._complete_if_all_joined()
-            return member_id
+            return
         if member_id == "" and instance_id is not None:
             found = self._by_instance(instance_id)
             if found is None:
                 raise GroupRefused(ErrorCode.UNKNOWN_MEMBER_ID)
             member_id = found.id
-        member = self._member(member_id, instance_id)
-        self._remove(member)
-        return member.id
+        self._remove(self._member(member_id, instance_id))
 
     def check_commit(self, member_id: str, instance_id: str | None, generation: int) -> None:
         """Whether somebody may commit positions.  Outside of a group only while it has no members."""
@@ -358,7 +364,9 @@ class Group:
     def _member(self, member_id: str, instance_id: str | None) -> Member:
         if instance_id is not None:
             known = self._by_instance(instance_id)
-            if known is not None and known.id != member_id:
+            if known is None:
+                raise GroupRefused(ErrorCode.UNKNOWN_MEMBER_ID)
+            if known.id != member_id:
                 raise GroupRefused(ErrorCode.FENCED_INSTANCE_ID)
         member = self.members.get(member_id)
         if member is None:

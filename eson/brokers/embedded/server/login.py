@@ -70,7 +70,7 @@ class Login:
     def _handshake(self, connection: Entering, request: Request) -> Any:
         response = SaslHandshakeResponse(version=request.version, error_code=0, mechanisms=[NAME])
         if self._scram is not None:
-            response.error_code = ErrorCode.ILLEGAL_SASL_STATE
+            response.error_code, response.mechanisms = ErrorCode.ILLEGAL_SASL_STATE, []
             connection.end_after_answer("a second SaslHandshake")
         elif request.body.mechanism != NAME:
             response.error_code = ErrorCode.UNSUPPORTED_SASL_MECHANISM

@@ -12,6 +12,7 @@ from eson.brokers.embedded.server.groups import (
     EMPTY,
     MAX_SESSION_MS,
     MIN_SESSION_MS,
+    STABLE,
     Group,
     GroupRefused,
     Joined,
@@ -30,7 +31,7 @@ from eson.brokers.kafka.wire.apis import (
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.messages import Request
 
-KNOWN_ID_FROM = 4
+KNOWN_ID_FROM, SKIPPING_FROM = 4, 9
 _CLASSIC = "classic"
 
 
@@ -73,6 +74,7 @@ def join_group(broker: Broker, client: Client, request: Request) -> Any:
         body.protocol_type,
         [(protocol.name, protocol.metadata) for protocol in body.protocols or ()],
         version >= KNOWN_ID_FROM,
+        version >= SKIPPING_FROM,
     )
     existing = broker.groups.get(body.group_id)
     if existing is None and body.member_id:
@@ -173,25 +175,25 @@ def leave_group(broker: Broker, client: Client, request: Request) -> Any:
     if code:
         return LeaveGroupResponse(version=version, error_code=code, members=[])
     if version < 3:
-        code, _ = _leave(broker, body.group_id, body.member_id, None)
+        code = _leave(broker, body.group_id, body.member_id, None)
         return LeaveGroupResponse(version=version, error_code=code)
     members = []
     for asked in body.members or ():
-        code, member_id = _leave(broker, body.group_id, asked.member_id, asked.group_instance_id)
+        code = _leave(broker, body.group_id, asked.member_id, asked.group_instance_id)
         members.append(
             LeaveGroupResponse.MemberResponse(
-                member_id=member_id, group_instance_id=asked.group_instance_id, error_code=code
+                member_id=asked.member_id, group_instance_id=asked.group_instance_id, error_code=code
             )
         )
     return LeaveGroupResponse(version=version, error_code=0, members=members)
 
 
-def _leave(broker: Broker, group_id: str, member_id: str, instance_id: str | None) -> tuple[ErrorCode, str]:
+def _leave(broker: Broker, group_id: str, member_id: str, instance_id: str | None) -> ErrorCode:
     try:
-        left = member_of(broker.groups, group_id, lambda group: group.leave(member_id, instance_id))
+        member_of(broker.groups, group_id, lambda group: group.leave(member_id, instance_id))
     except GroupRefused as error:
-        return error.code, member_id
-    return ErrorCode.NONE, member_id or left
+        return error.code
+    return ErrorCode.NONE
 
 
 def describe_groups(broker: Broker, client: Client, request: Request) -> Any:
@@ -230,14 +232,15 @@ def describe_groups(broker: Broker, client: Client, request: Request) -> Any:
 
 def _describe(group: Group, answer: Any) -> None:
     answer.group_state, answer.protocol_type = group.state, group.protocol_type
-    answer.protocol_data = group.protocol
+    # while members come and go nothing is agreed upon
+    answer.protocol_data = group.protocol if group.state == STABLE else ""
     answer.members = [
         DescribeGroupsResponse.DescribedGroup.DescribedGroupMember(
             member_id=member.id,
             group_instance_id=member.instance_id,
             client_id=member.client_id,
             client_host=member.host,
-            member_metadata=member.metadata(group.protocol),
+            member_metadata=member.metadata(answer.protocol_data),
             member_assignment=member.assignment,
         )
         for member in group.members.values()

@@ -177,7 +177,8 @@ def _position(partition: Any, index: int, at: Position | None, code: int) -> Any
 async def delete_groups(broker: Broker, client: Client, request: Request) -> Any:
     results = []
     for group_id in request.body.groups_names or ():
-        code = refused(broker, client, DELETE, group_id)
+        allowed = broker.may_group(client, DELETE, group_id)
+        code = ErrorCode.NONE if allowed else ErrorCode.GROUP_AUTHORIZATION_FAILED
         group = broker.groups.get(group_id)
         if not code and group is None and group_id not in broker.offsets:
             code = ErrorCode.GROUP_ID_NOT_FOUND

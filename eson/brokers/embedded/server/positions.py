@@ -21,6 +21,10 @@ from eson.brokers.kafka.wire.messages import Request
 
 LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
 EARLIEST_PENDING_UPLOAD = -6
+_MARKS_FROM = {
+    LATEST: 1, EARLIEST: 1, MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11,
+}  # fmt: skip
+"""From which version of ListOffsets on each negative time means something."""
 _CURRENT_EPOCHS = (-1, 0)
 _VARINT_BITS = 63
 _Topic = ListOffsetsResponse.ListOffsetsTopicResponse
@@ -39,6 +43,9 @@ def list_offsets(broker: Broker, client: Client, request: Request) -> Any:
             answers.append(answer)
             if isinstance(found, ErrorCode):
                 answer.error_code = found
+                continue
+            if asked.timestamp < 0 and request.version < _MARKS_FROM.get(asked.timestamp, 1 << 15):
+                answer.error_code = ErrorCode.UNSUPPORTED_VERSION
                 continue
             try:
                 _look_up(broker.partition(found, asked.partition_index), asked, answer)

@@ -22,6 +22,8 @@ class Setting(NamedTuple):
     kind: int
     check: Callable[[str], object]
     about: str
+    server_name: str
+    """What Kafka calls the broker's own setting that holds where a topic has none."""
 
 
 def _number(low: int, high: int) -> Callable[[str], object]:
@@ -44,20 +46,42 @@ def _only(*values: str) -> Callable[[str], object]:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "cleanup.policy": Setting("delete", LIST, _only("delete"), "There is no compaction."),
-    "compression.type": Setting("producer", STRING, _only("producer"), "Batches are kept as they came."),
-    "max.message.bytes": Setting("1048588", INT, _number(1024, 64 << 20), "Largest batch, in octets."),
-    "message.timestamp.type": Setting(
-        "CreateTime", STRING, _only("CreateTime"), "Timestamps are the producer's."
+    "cleanup.policy": Setting(
+        "delete", LIST, _only("delete"), "There is no compaction.", "log.cleanup.policy"
     ),
-    "min.insync.replicas": Setting("1", INT, _only("1"), "There is one copy, and it is synced."),
+    "compression.type": Setting(
+        "producer", STRING, _only("producer"), "Batches are kept as they came.", "compression.type"
+    ),
+    "max.message.bytes": Setting(
+        "1048588", INT, _number(1024, 64 << 20), "Largest batch, in octets.", "message.max.bytes"
+    ),
+    "message.timestamp.type": Setting(
+        "CreateTime",
+        STRING,
+        _only("CreateTime"),
+        "Timestamps are the producer's.",
+        "log.message.timestamp.type",
+    ),
+    "min.insync.replicas": Setting(
+        "1", INT, _only("1"), "There is one copy, and it is synced.", "min.insync.replicas"
+    ),
     "retention.bytes": Setting(
-        "-1", LONG, _number(-1, _LARGEST_LONG), "Octets kept per partition; -1: no limit."
+        "-1",
+        LONG,
+        _number(-1, _LARGEST_LONG),
+        "Octets kept per partition; -1: no limit.",
+        "log.retention.bytes",
     ),
     "retention.ms": Setting(
-        "604800000", LONG, _number(-1, _LARGEST_LONG), "How long records are kept; -1: for ever."
+        "604800000",
+        LONG,
+        _number(-1, _LARGEST_LONG),
+        "How long records are kept; -1: for ever.",
+        "log.retention.ms",
     ),
-    "segment.bytes": Setting("134217728", INT, _number(14, _LARGEST_INT), "Octets of a file of the log."),
+    "segment.bytes": Setting(
+        "134217728", INT, _number(14, _LARGEST_INT), "Octets of a file of the log.", "log.segment.bytes"
+    ),
 }
 
 

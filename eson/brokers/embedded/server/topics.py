@@ -45,7 +45,7 @@ async def create_topics(broker: Broker, client: Client, request: Request) -> Any
     results, planned = [], []
     async with broker.catalogue.lock:
         for asked in {asked.name: asked for asked in body.topics or ()}.values():
-            result = _Result(name=asked.name, error_code=0, error_message=None, configs=None)
+            result = _Result(name=asked.name, error_code=0, error_message=None, configs=[])
             results.append(result)
             try:
                 if times[asked.name] > 1:

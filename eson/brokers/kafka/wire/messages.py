@@ -25,6 +25,7 @@ from eson.brokers.kafka.wire.schema import (
 _REQUEST = struct.Struct(">hhi")
 _LENGTH = struct.Struct(">h")
 _CORRELATION = struct.Struct(">i")
+_UNSUPPORTED_VERSION = (35).to_bytes(2, "big")
 MAX_CLIENT_ID = 255
 
 
@@ -99,7 +100,7 @@ def decode_response(response: Any, version: int, frame: memoryview, most: int = 
 def _decode_api_versions(version: int, frame: memoryview) -> Any:
     # a broker that does not know the version asked for answers in version 0, whatever was asked
     start = _CORRELATION.size
-    if version and bytes(frame[start : start + 2]) != b"\0\0":
+    if bytes(frame[start : start + 2]) == _UNSUPPORTED_VERSION:
         version = 0
     return decode_body(ApiVersionsResponse, version, frame, start)
 
