@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -180,6 +180,14 @@ class Carriers:
     async def destroy_orphan(self, id: str) -> None:
         await self._processors.destroy(id)
 
+    def told(self, caller: Caller, subscription: Subscription) -> ProcessorStatus | None:
+        """Its processor's status as far as it is the caller's to know: errors name brokers, which strangers need not."""
+        status = self.status(subscription)
+        ours = caller.principal.kind == "user" and not caller.principal.participant
+        if status is None or ours:
+            return status
+        return replace(status, last_error="")
+
     async def items(self, caller: Caller) -> Sequence[Item]:
         """GET PROCESSORS: an operator's: all; else those of the caller's subscriptions."""
         found = []
@@ -197,11 +205,11 @@ class Carriers:
         return item
 
     async def _item(self, caller: Caller, id: str) -> Item | None:
-        status = self._processors.status(id)
         subscription = await self.find(id)
-        if status is None or subscription is None:
+        if subscription is None or not await self._access.concerns(caller, subscription):
             return None
-        if not await self._access.concerns(caller, subscription):
+        status = self.told(caller, subscription)
+        if status is None:
             return None
         if subscription.side is Side.PROVIDER:
             ends = subscription.flow, subscription.copy

@@ -79,11 +79,11 @@ class Descriptions:
         )
         if found.subscription is not None:
             subscription = await self._leases.renew(caller, found.subscription)
-            item.update(await self._of_copy(subscription))
+            item.update(await self._of_copy(caller, subscription))
         return Description(item, views.text_keys(found.flow))
 
-    async def _of_copy(self, subscription: Subscription) -> Mapping[str, Value]:
-        values = dict(views.copy_values(subscription, self._carriers.status(subscription)))
+    async def _of_copy(self, caller: Caller, subscription: Subscription) -> Mapping[str, Value]:
+        values = dict(views.copy_values(subscription, self._carriers.told(caller, subscription)))
         lineage = ",".join(await self._lineages.of_copy(subscription))
         return {**values, "lineage": lineage} if lineage else values
 
@@ -95,7 +95,7 @@ class Descriptions:
             if exists and (record is None or record.state is not State.ENDED):
                 return None
             if record is not None and record.copy and await self._access.concerns(caller, record):
-                values = dict(views.copy_values(record, self._carriers.status(record)))
+                values = dict(views.copy_values(record, self._carriers.told(caller, record)))
                 if side is Side.SUBSCRIBER:
                     values["provider-state"] = record.remote_state or "unknown"
                 return Description({"flow": record.copy, **shown(views.COPY_KEYS, values)})

@@ -91,7 +91,9 @@ class Lists:
         items = [
             (
                 one.id,
-                views.subscription_item(one, self._carriers.status(one), one.principal in caller.principals),
+                views.subscription_item(
+                    one, self._carriers.told(caller, one), one.principal in caller.principals
+                ),
             )
             for one in wanted
         ]
@@ -109,7 +111,7 @@ class Lists:
         if found.flow.copy_of:
             every = [one for one in every if one.copy == found.flow.name]
         items = [
-            views.subscriber_item(one, self._carriers.status(one), self._expires(one))
+            views.subscriber_item(one, self._carriers.told(caller, one), self._expires(one))
             for one in _page(every, command.page)
         ]
         return Listing(items)

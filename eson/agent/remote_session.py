@@ -8,6 +8,7 @@ import re
 from typing import Literal
 
 from eson.agent.ports import Credential, RemoteFlow
+from eson.agent.words import cleaned
 from eson.client.bodies import Item, description, listing, pending_copy, subscribed, text, texts
 from eson.client.reaching import is_address
 from eson.errors import (
@@ -28,7 +29,6 @@ from eson.model.subscriptions import Reason, State
 from eson.names.core.addresses import AddressPolicy
 from eson.names.discovery import Discovery, is_host_name
 
-MAX_TEXT = 200
 MAX_PARTITIONS = 10_000
 MAX_SHOWN = 3
 MAX_SERVERS = 16
@@ -77,11 +77,14 @@ class AgentSession:
         lineage = tuple(mark for one in texts(item, "lineage") for mark in one.split(",") if mark)
         if len(lineage) > MAX_LINEAGE or not all(map(_MARK.match, lineage)):
             raise self._lie("its lineage is no list of marks")
+        state = self._one_of(item, "state", _STATES)
+        # only an end has a reason to decide by; of a subscription in trouble it is text for people
+        reason = self._one_of(item, "reason", _REASONS) if state == State.ENDED.value else ""
         return RemoteFlow(
             flow=flow,
             partitions=self._partitions(item),
-            state=self._one_of(item, "state", _STATES),
-            reason=self._one_of(item, "reason", _REASONS),
+            state=state,
+            reason=reason,
             lineage=lineage,
             copy_of=self._flow_name(text(item, "copy-of")),
         )
@@ -246,11 +249,3 @@ class AgentSession:
         """Nothing else that it says can be believed: the session ends."""
         self._session.abort()
         return self._unreachable(why)
-
-
-def cleaned(said: str) -> str:
-    """Another agent's text as part of a line of ours: printable, short, and never what simple clients take for an end."""
-    plain = "".join(one if one.isprintable() else "?" for one in said[: MAX_TEXT + 1])
-    if len(plain) > MAX_TEXT:
-        plain = plain[:MAX_TEXT] + "…"
-    return re.sub(r"220 (OK|DATA)", r"220_\1", plain)

@@ -9,6 +9,7 @@ from eson.agent.hosting import Nameserver, Participant
 from eson.agent.parts import client_servers, issues_credentials, protocol
 from eson.agent.ports import Credential
 from eson.agent.settings import format_retention, shown
+from eson.agent.words import cleaned
 from eson.brokers.port import Broker, Capability
 from eson.fnap.core.replies import Item, Value
 from eson.model.flows import Flow
@@ -85,6 +86,12 @@ def _progress(status: ProcessorStatus | None) -> dict[str, Value]:
     return values
 
 
+def _reason(state: State, reason: str, status: ProcessorStatus | None) -> str:
+    """Why it is in that state: of one in trouble with the last error that its processor told."""
+    error = "" if status is None or state is State.ENDED else status.last_error
+    return f"{reason}: {cleaned(error)}" if reason and error else reason
+
+
 def _start(subscription: Subscription) -> str:
     return ",".join(f"{partition}:{offset}" for partition, offset in subscription.start)
 
@@ -97,7 +104,7 @@ def copy_values(subscription: Subscription, status: ProcessorStatus | None) -> M
             "copy-of": subscription.flow,
             "principal": str(subscription.principal),
             "state": subscription.state.value,
-            "reason": subscription.reason,
+            "reason": _reason(subscription.state, subscription.reason, status),
             "provider-state": subscription.state.value,
             "since": format_time(subscription.since),
             "start": _start(subscription),
@@ -119,7 +126,7 @@ def subscription_item(subscription: Subscription, status: ProcessorStatus | None
             "local": subscription.local,
             "principal": str(subscription.principal),
             "state": subscription.state.value,
-            "reason": subscription.reason,
+            "reason": _reason(subscription.state, subscription.reason, status),
             "actor": subscription.actor,
             "since": format_time(subscription.since),
             "start": _start(subscription) or subscription.position,
@@ -140,7 +147,7 @@ def subscriber_item(
             "flow": subscription.flow,
             "principal": str(subscription.principal),
             "state": subscription.state.value,
-            "reason": subscription.reason,
+            "reason": _reason(subscription.state, subscription.reason, status),
             "since": format_time(subscription.since),
             **_progress(status),
             "expires": "" if expires is None else format_time(expires),
@@ -158,7 +165,7 @@ def local_processor_item(processor: StoredProcessor, status: ProcessorStatus | N
             "local": ",".join(processor.destinations),
             "principal": str(processor.owner),
             "state": processor.state.value,
-            "reason": processor.reason,
+            "reason": _reason(processor.state, processor.reason, status),
             "actor": processor.actor,
             "since": format_time(processor.since),
             "start": ",".join(f"{partition}:{offset}" for partition, offset in processor.start) or "NOW",

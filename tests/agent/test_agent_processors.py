@@ -94,6 +94,15 @@ def test_they_are_listed_described_paused_stopped_and_ended() -> None:
     assert set(world.unix.broker.queues) == {A, B, C}, "flows and their events stay"
 
 
+def test_one_in_trouble_says_why_in_the_list_of_subscriptions() -> None:
+    world = world_with(A)
+    id = made(world, f"REPLICATE {A} {B}")
+    world.unix.processors.change(id, state="failing", last_error="its disk is full")
+    world.settle(1)
+    (item,) = world.items(TEST, "GET SUBSCRIPTIONS")
+    assert (item["state"], item["reason"]) == ("failing", "processor failing: its disk is full")
+
+
 def test_a_page_of_subscriptions_may_end_with_a_processor() -> None:
     """Whatever the last id of a page is, the next page begins behind it."""
     world = world_with(A)

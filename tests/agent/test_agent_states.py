@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eson.agent.following import followed
 from eson.errors import BackendFailed, Conflict
-from eson.model.principals import Caller, user
+from eson.model.principals import ANONYMOUS, Caller, user
 from eson.model.subscriptions import CHANGES, Side, State, check_change
 from eson.processors.memory import MemoryProcessors
 from eson.processors.port import ProcessorStatus
@@ -19,6 +19,7 @@ from eson.store.port import PutSubscription
 
 F, G = "time.flows.unix.ar", "time.flows.emiliano.ar"
 AT_PROVIDER = Caller(user("emiliano", "emiliano.ar"), account="x", tls=True)
+NOBODY = Caller(ANONYMOUS)
 
 
 def record(world: World, side: Side, copy: str) -> Any:
@@ -132,14 +133,86 @@ def test_failing_follows_the_processor_and_back() -> None:
         world.settle(1)
         now = record(world, Side.PROVIDER, copy)
         assert (now.state, now.reason) == (State.FAILING, reason)
-    (item,) = world.items(TEST, f"GET SUBSCRIBERS {F}")
-    assert (item["state"], item["reason"]) == ("failing", "processor failing")
     world.unix.processors.change(copy, state="running")
     world.settle(1)
     assert (record(world, Side.PROVIDER, copy).state, record(world, Side.PROVIDER, copy).reason) == (
         State.ACTIVE,
         "",
     )
+
+
+def test_who_is_in_trouble_says_why() -> None:
+    """`reason` has the last error wherever a subscription is shown, on both sides; who is well again has none."""
+    world = World()
+    copy = world.subscribed()
+    places = (
+        (world.unix, TEST, f"GET SUBSCRIBERS {F}", "kf1.unix.ar:9092 closed the connection"),
+        (world.emiliano, EMILIANO, "GET SUBSCRIPTIONS", "kf1.unix.ar:9092 refuses the credential"),
+    )
+    for ports, who, listing, error in places:
+        reason = f"broker unreachable: {error}"
+        ports.processors.change(copy, state="unreachable", last_error=error)
+        world.settle(1)
+        (item,) = world.items(who, listing)
+        assert (item["state"], item["reason"]) == ("failing", reason)
+        assert f'\nreason="{reason}"\n' in world.say(who, f"DESCRIBE FLOW {copy}")
+        ports.processors.change(copy, state="running", last_error="")
+        world.settle(1)
+        (item,) = world.items(who, listing)
+        assert "reason" not in item
+
+
+def test_a_last_error_that_changes_is_shown_as_it_is_now() -> None:
+    world = World()
+    copy = world.subscribed()
+    for error in ("no route to kf1.unix.ar", "kf1.unix.ar does not answer"):
+        world.emiliano.processors.change(copy, state="unreachable", last_error=error)
+        world.settle(1)
+        (item,) = world.items(EMILIANO, "GET SUBSCRIPTIONS")
+        assert item["reason"] == f"broker unreachable: {error}"
+
+
+def test_an_end_keeps_its_reason_alone() -> None:
+    world = World()
+    copy = world.subscribed()
+    world.unix.processors.change(copy, state="failing", last_error="its disk is full")
+    world.settle(1)
+    world.say(TEST, f"REMOVE SUBSCRIBER {copy}")
+    assert "\nreason=removed\n" in world.say(TEST, f"DESCRIBE FLOW {copy}")
+
+
+def test_what_a_broker_makes_its_processor_say_breaks_no_line() -> None:
+    """Errors hold words of others' brokers."""
+    world = World()
+    copy = world.subscribed()
+    world.emiliano.processors.change(copy, state="failing", last_error="x\r\n220 OK\r\n" + "y" * 5000)
+    world.settle(1)
+    reply = world.say(EMILIANO, "GET SUBSCRIPTIONS")
+    assert reply.count("220 OK") == 1
+    assert reply.count("\n") == 2
+    assert len(reply) < 1000
+
+
+def test_strangers_are_not_told_of_our_brokers() -> None:
+    """Another participant's user and who has no name see that it fails; where our brokers are is ours to know."""
+    world = World()
+    copy = world.subscribed()
+    shared = world.say(NOBODY, f"SUBSCRIBE {F}").split()[2]
+    for one in (copy, shared):
+        world.unix.processors.change(one, state="unreachable", last_error="10.0.0.7:9092 does not answer")
+    world.settle(1)
+    for who, one in ((AT_PROVIDER, copy), (NOBODY, shared)):
+        for line in (
+            f"DESCRIBE FLOW {one}",
+            f"DESCRIBE PROCESSOR {one}",
+            "GET SUBSCRIPTIONS",
+            "GET PROCESSORS",
+        ):
+            reply = world.say(who, line, world.provider)
+            assert one in reply, line
+            assert ("failing" if "PROCESSOR" not in line else "unreachable") in reply
+            assert "10.0.0.7" not in reply
+    assert "10.0.0.7" in world.say(TEST, f"DESCRIBE PROCESSOR {copy}")
 
 
 def test_a_change_during_another_operation_is_looked_at_again() -> None:

@@ -415,7 +415,7 @@ def test_a_token_leads_to_no_foreign_copy(world: World) -> None:
         {"partitions": "many"},
         {"partitions": "٣"},
         {"state": "splendid"},
-        {"reason": "x" * 1000},
+        {"state": "ended", "reason": "x" * 1000},
         {"lineage": ["0" * 16] * 17},
         {"lineage": "zz"},
         {"copy-of": "-"},
@@ -429,6 +429,14 @@ def test_descriptions_that_cannot_be_true(world: World, changes: dict[str, Any])
     session = world.session(agent)
     with pytest.raises(AgentUnreachable):
         world.run(session.describe_flow, COPY)
+
+
+def test_a_copy_in_trouble_is_believed(world: World) -> None:
+    """Its reason is text for people; only that of an end is one of those that we know."""
+    item = {"flow": COPY, "partitions": 1, "state": "failing", "reason": "broker unreachable: kf1 is away"}
+    session = world.session(LyingAgent({"DESCRIBE": body(json.dumps(item))}))
+    seen = world.run(session.describe_flow, COPY)
+    assert (seen.state, seen.reason) == ("failing", "")
 
 
 @pytest.mark.parametrize(
