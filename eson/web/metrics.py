@@ -68,6 +68,11 @@ def _of_processors(statuses: Sequence[ProcessorStatus]) -> Iterator[Metric]:
     for state in STATES:
         states.add_metric([state], counted[state])
     yield states
+    state_of = GaugeMetricFamily(
+        "eson_processor_state",
+        "1 for the state that it is in, else 0.",
+        labels=["processor", "kind", "state"],
+    )
     lag = GaugeMetricFamily(
         "eson_processor_lag_records", "Records not yet carried.", labels=["processor", "kind"]
     )
@@ -89,6 +94,8 @@ def _of_processors(statuses: Sequence[ProcessorStatus]) -> Iterator[Metric]:
     )
     for status in statuses:
         labels = [status.id, status.kind]
+        for state in STATES:
+            state_of.add_metric([*labels, state], status.state == state)
         if status.lag is not None:
             lag.add_metric(labels, status.lag)
         if status.rate is not None:
@@ -97,7 +104,7 @@ def _of_processors(statuses: Sequence[ProcessorStatus]) -> Iterator[Metric]:
             last.add_metric(labels, status.last_event.timestamp())
         restarts.add_metric(labels, status.restarts)
         gaps.add_metric(labels, sum(end - first + 1 for _, first, end in status.gaps))
-    yield from (lag, rate, last, restarts, gaps)
+    yield from (state_of, lag, rate, last, restarts, gaps)
 
 
 def _counted(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from twisted.internet.testing import StringTransport
 from eson.brokers.port import Access
 from eson.processors.memory import MemoryProcessors
 from eson.processors.port import ProcessorEnd, ProcessorOrder
-from eson.web.metrics import Observed, metrics_site
+from eson.web.metrics import STATES, Observed, metrics_site
 
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 END = ProcessorEnd(Access(()), "q", "f.example.org")
 
 
@@ -71,6 +74,31 @@ def test_what_a_processor_says_is_what_metrics_show(processors: MemoryProcessors
     assert found["eson_processor_missing_records_total", mine] == 10
     assert found["eson_processors", labels(state="running")] == 2
     assert found["eson_processors", labels(state="failing")] == 0
+
+
+def test_an_alarm_can_name_who_fails(processors: MemoryProcessors) -> None:
+    """Each processor has a sample for every state, of which one is 1: none vanishes while an alarm looks at it."""
+    processors.change("b.f.example.org", state="failing", last_error="its disk is full")
+    _, text = get("/metrics", processors)
+    said = {
+        (pairs["processor"], pairs["state"]): value
+        for (name, of), value in samples(text).items()
+        if name == "eson_processor_state"
+        for pairs in [dict(of)]
+    }
+    assert len(said) == 2 * len(STATES)
+    assert {who for who, value in said.items() if value} == {
+        ("a.f.example.org", "running"),
+        ("b.f.example.org", "failing"),
+    }
+    assert "disk" not in text, "an error is text without end, which no label may be"
+
+
+def test_the_metrics_on_the_operators_page_are_those_that_are_exported(processors: MemoryProcessors) -> None:
+    """Under their whole names, with what a counter's name ends with."""
+    processors.change("a.f.example.org", lag=1, rate=1.0, last_event=datetime(2026, 11, 16, tzinfo=UTC))
+    exported = {name for name, _ in samples(get("/metrics", processors)[1])}
+    assert exported == set(re.findall(r"\beson_\w+", PAGE.read_text()))
 
 
 def test_a_lag_that_nobody_knows_is_not_shown_as_none(processors: MemoryProcessors) -> None:
