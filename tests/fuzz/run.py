@@ -40,7 +40,7 @@ def run(name: str, folder: Path) -> int:
         "rss_limit_mb": MOST_MEMORY,
         "artifact_prefix": f"{folder}/{name}-",
         "print_final_stats": 1,
-        "verbosity": 1,
+        "verbosity": 0,
     }
     words = [f"-{option}={value}" for option, value in options.items()]
     command = [sys.executable, "-m", "fuzz.run", "--one", name, *words, str(grown), str(CORPUS / name)]
