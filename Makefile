@@ -33,7 +33,7 @@ test: $(VENV)/.installed-test
 kill-test: $(VENV)/.installed-test
 	@scripts/install-test-servers
 	@ESON_KILLS=$${ESON_KILLS:-300} ESON_BROKER_KILLS=$${ESON_BROKER_KILLS:-50} \
-		ESON_STOP_SECONDS=$${ESON_STOP_SECONDS:-60} ESON_RECOVERIES=$${ESON_RECOVERIES:-20} \
+		ESON_STOP_SECONDS=$${ESON_STOP_SECONDS:-60} ESON_RECOVERIES=$${ESON_RECOVERIES:-100} \
 		ESON_MILLIONS=$${ESON_MILLIONS:-10} \
 		$(BIN)/python -m pytest -s tests/integration/test_proof_kills.py tests/integration/test_proof_stopped.py \
 		tests/integration/test_proof_figures.py $(PYTEST_ARGS)

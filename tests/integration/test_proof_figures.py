@@ -1,7 +1,7 @@
 """Figures that are promised, measured on a real Kafka: how soon a killed processor carries again, and what memory it takes.
 
-Short by default; `ESON_RECOVERIES=20 ESON_MILLIONS=10` (`make kill-test`) measures what is promised.  They are printed; the
-bounds that fail a test are wider than the promise where another program on the machine could break it.
+Short by default, with bounds that another program on the machine does not break; `ESON_RECOVERIES=100 ESON_MILLIONS=10`
+(`make kill-test`) measures and demands what is promised.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from servers.kafka import Kafka
 from servers.kafka_topics import Topics, bridge
 from servers.processor import ProcessorChild
 
-from bench.kafkas import Load, fill
+from bench.kafkas import Arrivals, Load, fill
 from eson.processors.launcher import SpawnLauncher
 from eson.processors.supervisor import Supervisor
 
 RECOVERIES = int(os.environ.get("ESON_RECOVERIES", "3"))
-MILLIONS = float(os.environ.get("ESON_MILLIONS", "0.2"))
+MILLIONS = float(os.environ.get("ESON_MILLIONS", "1"))
 BETWEEN = 0.005
 """Seconds between two events: the measurement is as fine as that."""
 PATIENCE = 10.0
+RECOVERED = 1.0 if RECOVERIES >= 20 else 5.0
+"""Seconds in which the 99th percentile of the killed carry again."""
 MOST_PRIVATE = 60 << 10
+FLAT = 1.1
+"""How many times what was taken at most in a tenth of the events may be taken at most in all."""
 pytestmark = pytest.mark.timeout(300 + 10 * RECOVERIES + 60 * MILLIONS)
 
 
@@ -105,7 +109,7 @@ def test_how_soon_a_killed_processor_carries_again(
     print(
         f"recovery after {len(seconds)} kills: p50 {p50:.2f} s, p99 {p99:.2f} s; at most {seconds[-1]:.2f} s"
     )
-    assert p50 < 3
+    assert p99 <= RECOVERED
 
 
 def test_memory_stays_flat(topics: Topics, tmp_path: Path, children: list[ProcessorChild]) -> None:
@@ -115,20 +119,23 @@ def test_memory_stays_flat(topics: Topics, tmp_path: Path, children: list[Proces
     child = ProcessorChild(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal")
     children.append(child)
     child.wait_ready()
-    began, peaks, early = time.monotonic(), [], 0
+    arrivals = Arrivals(topics.bootstrap, copy, 4)
+    began, peaks, early, arrived = time.monotonic(), [], 0, 0
     while not any(report.progress.records == count for report in child.reports[-5:]):
         assert child.process.poll() is None
         peaks.append(child.private())
-        if not early and any(report.progress.records >= count // 10 for report in child.reports):
+        if not early and (arrived := arrivals.count()) >= count // 10:
             early = max(peaks)
         assert time.monotonic() - began < 60 + 60 * MILLIONS, child.reports[-1]
         time.sleep(0.02)
     took = time.monotonic() - began
     print(
         f"{count} events in {took:.1f} s: at most {max(peaks) / 1024:.1f} MB private,"
-        f" {early / 1024:.1f} MB after a tenth of them"
+        f" {early / 1024:.1f} MB after {arrived} of them"
     )
     assert sum(topics.ends(copy).values()) == count
+    assert count // 10 <= arrived <= count // 2, "nothing to compare"
+    assert max(peaks) <= FLAT * early
     assert max(peaks) <= MOST_PRIVATE
     topics.delete(source)
     topics.delete(copy)

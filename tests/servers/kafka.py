@@ -16,13 +16,16 @@ import socket
 import subprocess
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from servers.certificates import Authority
 from servers.kafka_jars import SERVER, STORAGE, Jars, JavaMissing, fetch
+
+from eson.brokers.kafka.wire.batches import BatchHeader, parse_header, split_entries
 
 ADMIN, PASSWORD = "admin", "secret"
 START_TIMEOUT = 90.0
@@ -84,6 +87,12 @@ class Kafka:
 
     def node(self, id: int = 1) -> Node:
         return self.nodes[id - 1]
+
+    def batches(self, topic: str) -> Iterator[BatchHeader]:
+        """Headers of the batches of partition 0, all of format 2, as they stand in the files of the first node."""
+        for log in sorted(self.node().directory.glob(f"data/{topic}-0/*.log")):
+            with suppress(FileNotFoundError):  # the cleaner was quicker
+                yield from map(parse_header, split_entries(memoryview(log.read_bytes())))
 
     def start(self) -> None:
         """Formats and starts all nodes and returns when Metadata lists them.  Raises `KafkaDied`."""
