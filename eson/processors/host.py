@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from google.protobuf.message import DecodeError
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from eson.errors import TryLater
 from eson.processors.core import processor_pb2 as pb
@@ -65,6 +66,8 @@ class Host:
     `admit` calls its argument when another process may be started, so that many do not start at once.  `part` is called
     with members that must live apart, since one of them may be what ends the process; they are not this host's any more.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -245,8 +248,12 @@ class Host:
             self._answered(report.answer)
             return
         member = self._members.get(getattr(report, kind).processor) if kind else None
-        if member is not None:
+        if member is None:
+            return
+        try:
             member.reported(report)
+        except Exception:  # a fault of ours must not end the conversation with all others
+            self._log.failure("{id}: its report fails", id=member.id)
 
     def _answered(self, answer: pb.Answer) -> None:
         answered = self._orders.pop(answer.id, None)

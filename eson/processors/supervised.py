@@ -22,6 +22,14 @@ CRASH_LOOP = 5
 State = Literal["starting", "running", "paused", "unreachable", "failing", "stopped"]
 
 
+_LAST_MOMENT = 253402300799000
+
+
+def _moment(milliseconds: int) -> datetime:
+    """Since 1970, aware UTC; what lies before it or behind the year 9999 is moved there: writers date events freely."""
+    return datetime.fromtimestamp(min(max(0, milliseconds), _LAST_MOMENT) / 1000, UTC)
+
+
 class Supervised:
     """A host's member.  `changed` is told of each change of state, and of gaps; `now` gives aware UTC."""
 
@@ -103,7 +111,7 @@ class Supervised:
         elif kind == "unreachable":
             self._ready = False
             said = report.unreachable
-            since = datetime.fromtimestamp(said.since / 1000, UTC)
+            since = _moment(said.since)
             self._set(
                 "unreachable",
                 last_error=said.reason,
@@ -127,7 +135,7 @@ class Supervised:
         if progress.records > self._records:
             self._records = progress.records
             self.host.progressed()
-        last = datetime.fromtimestamp(progress.last_event / 1000, UTC) if progress.last_event else None
+        last = _moment(progress.last_event) if progress.last_event else None
         before = self.status.gaps
         # each destination of a source may tell of the same
         gaps = dict.fromkeys((gap.source, gap.partition, gap.first, gap.last) for gap in progress.gaps)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from eson.brokers.port import Access
+from eson.model.servers import Server
+from eson.processors.child import carrier
 from eson.processors.child.branch import Complaint
+from eson.processors.child.carrier import Carrier
 from eson.processors.child.journal_file import DiskRefuses
 from eson.processors.child.lanes import RunningLane
 from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.telling import MOST_REASON, complaint_report, lag, positions, reasons
+from eson.processors.child.window import Windows
+from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.journal import Entry, Lane, LaneState, lane_line
+from eson.processors.core.reach import Reach
+from eson.processors.port import ProcessorEnd, ProcessorOrder
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AWAY = Complaint("unreachable", "kf3 does not answer", NOON)
@@ -89,6 +98,66 @@ def test_a_position_counts_what_every_destination_acknowledged() -> None:
     assert positions([ahead, behind], lanes, 2) == [(0, 0, 150, 200)]
     assert positions([ahead, behind], lanes, 3) == [(0, 0, 100, 200)]
     assert positions([ahead], [], 1) == [(0, 0, 180, 180)]
+
+
+class Told:
+    """What a carrier that reaches nobody tells of its progress."""
+
+    def __init__(self, folder: Path) -> None:
+        self.reports: list[pb.Report] = []
+        self.arrived = asyncio.Event()
+        nowhere = ProcessorEnd(Access((Server("localhost", 1),)), "queue", "flow")
+        order = ProcessorOrder("p", "bridge", (nowhere,), (nowhere,))
+        self.carrier = Carrier(order, str(folder / "journal"), Reach(), True, self._tell, Windows())
+
+    def _tell(self, report: pb.Report) -> None:
+        if report.HasField("progress"):
+            self.reports.append(report)
+            self.arrived.set()
+
+    def behind(self, *lags: int) -> None:
+        lanes = [running(lane(number, 0, number, 0), 0, lag) for number, lag in enumerate(lags)]
+        self.carrier._branches[0].lanes = lanes
+
+    async def next(self) -> pb.Progress:
+        self.arrived.clear()
+        await asyncio.wait_for(self.arrived.wait(), 10)
+        return self.reports[-1].progress
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier, "TELL_CHANGES", 0.01)
+    monkeypatch.setattr(carrier, "TELL_ALIVE", 0.02)
+
+
+def test_ends_that_no_log_has_stop_no_report(tmp_path: Path, quick: None) -> None:
+    async def test() -> None:
+        told = Told(tmp_path)
+        told.behind(*[2**63 - 1] * 3)
+        assert (await told.next()).lag == 2**64 - 1
+        await told.carrier.end(True)
+
+    asyncio.run(test())
+
+
+def test_a_fault_in_telling_is_not_silence(
+    tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be told this time is said as it was, so that nobody takes the process to hang."""
+
+    async def test() -> None:
+        told = Told(tmp_path)
+        told.behind(5)
+        assert (await told.next()).lag == 5
+        told.carrier._branches[0].lanes = [None]  # type: ignore[list-item]
+        assert (await told.next()).lag == 5
+        assert "AttributeError" in capsys.readouterr().err
+        told.behind(7)
+        assert (await told.next()).lag == 7
+        await told.carrier.end(True)
+
+    asyncio.run(test())
 
 
 def full(path: Path) -> SharedJournal:

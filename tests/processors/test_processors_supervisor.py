@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 
 from eson.brokers.port import Access
 from eson.errors import NameNotAllowed, TryLater
@@ -289,6 +290,37 @@ def test_progress_is_shown_and_changes_no_state(house: House) -> None:
     assert status.last_event is not None
     assert status.last_event.timestamp() == 1000
     assert len(house.heard) == count
+
+
+@pytest.mark.parametrize("moment", [-(2**63), -1, 1_700_000_000_000_000, 2**63 - 1])
+def test_a_moment_that_no_calendar_has_ends_nothing(house: House, moment: int) -> None:
+    """Whoever writes events gives them their timestamps: in microseconds, for one."""
+    house.create()
+    says(house.child, progress=pb.Progress(processor=ID, records=5, lag=2**64 - 1, last_event=moment))
+    assert house.status.lag == 2**64 - 1
+    assert house.status.last_event is not None
+    says(house.child, unreachable=pb.Unreachable(processor=ID, since=moment, reason="kf1 does not answer"))
+    assert house.status.state == "unreachable"
+    assert house.status.since is not None
+
+
+def test_what_fails_with_one_member_is_heard_from_all(tmp_path: Path) -> None:
+    """A fault of ours is logged; the conversation and the watch over it go on."""
+    house = House(tmp_path)
+    house.create()
+
+    def fails(status: ProcessorStatus) -> None:
+        raise ZeroDivisionError
+
+    house.supervisor.listen(fails)
+    with capturedLogs() as logged:
+        says(house.child, error=pb.Failure(processor=ID, reason="the source was made anew"))
+    assert [event["log_failure"].type for event in logged if "log_failure" in event] == [ZeroDivisionError]
+    house.clock.advance(SILENCE - 1)
+    says(house.child, progress=pb.Progress(processor=ID, lag=7))
+    assert house.status.lag == 7
+    house.clock.advance(SILENCE - 1)
+    assert not house.child.killed
 
 
 def test_a_gap_is_told_once_whichever_destinations_tell_of_it(house: House) -> None:

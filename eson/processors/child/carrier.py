@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ from eson.processors.port import ProcessorOrder
 
 TELL_CHANGES, TELL_ALIVE = 1.0, 10.0
 RATE_OVER = 5.0
+_MOST_LAG = (1 << 64) - 1
+"""What the message holds: where partitions end is what a foreign source claims."""
 
 Tell = Callable[[pb.Report], None]
 
@@ -134,6 +137,7 @@ class Carrier:
         last: object = None
         told = 0.0
         seen: deque[tuple[float, int]] = deque([(loop.time(), 0)])
+        said = pb.Report(progress=pb.Progress(processor=self._course.order.id))
         while True:
             await asyncio.sleep(TELL_CHANGES)
             now, records = loop.time(), self._counters.records
@@ -141,11 +145,17 @@ class Carrier:
             while len(seen) > 2 and seen[1][0] < now - RATE_OVER:
                 seen.popleft()
             carried = records - seen[0][1]
-            behind = lag(branch.lanes for branch in self._branches)
-            state = (records, behind, carried, self._course.paused, self._ready)
-            if state != last or now - told >= TELL_ALIVE - TELL_CHANGES / 2:
-                last, told = state, now
-                self._tell(pb.Report(progress=self._progress(carried / (now - seen[0][0]))))
+            try:
+                behind = lag(branch.lanes for branch in self._branches)
+                state = (records, behind, carried, self._course.paused, self._ready)
+                if state != last or now - told >= TELL_ALIVE - TELL_CHANGES / 2:
+                    last, told = state, now
+                    report = pb.Report(progress=self._progress(carried / (now - seen[0][0])))
+                    self._tell(report)
+                    said = report
+            except Exception:  # a fault of ours: silence would be taken for a hang
+                traceback.print_exc()
+                self._tell(said)
 
     def _progress(self, rate: float) -> pb.Progress:
         progress = pb.Progress(
@@ -155,7 +165,7 @@ class Carrier:
             rate=round(rate, 1),
             last_event=max(0, self._counters.last_event),
             paused=self._course.paused,
-            lag=lag(branch.lanes for branch in self._branches),
+            lag=min(lag(branch.lanes for branch in self._branches), _MOST_LAG),
         )
         lanes = [lane for branch in self._branches for lane in branch.lanes]
         destinations = len(self._course.order.destinations)
