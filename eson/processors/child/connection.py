@@ -236,7 +236,7 @@ class Connection:
         self._timer = self._loop.call_later(_CHECK, self._check)
         if self._low > 1:  # what trickles in counts as well
             self._readable()
-        if self.trouble is None and self._waiting and self._loop.time() > self._waiting[0][2] + self._filled / SLOWEST:
+        if self._waiting and self._loop.time() > self._waiting[0][2] + self._filled / SLOWEST:
             self.close(Silent(f"{self.name} does not answer"))
 
     # End

@@ -224,6 +224,8 @@ class Fetcher:
                 planned += planner.plan(records, aborted)
             for lane in planner.lanes:
                 lane.caught_up = lane.offset >= end
+        for planner in self._planners.values():  # the whole answer was sound, and will be handed on
+            planner.settle()
         if planned:
             self._largest = max(batch.size for batch in planned)
         return planned

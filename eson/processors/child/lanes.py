@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -29,12 +30,14 @@ class RunningLane:
         "epoch",
         "exact",
         "expected",
+        "known",
         "leader_epoch",
         "max_bytes",
         "noted",
         "number",
         "offset",
         "partition",
+        "planned_offset",
         "producer",
         "sequence",
         "source_partition",
@@ -54,7 +57,10 @@ class RunningLane:
         self.epoch = lane.epoch if exact else -1
         self.leader_epoch = state.leader_epoch
         """Of the source's newest batch before `offset`, -1 if unknown."""
-        self.offset = self.end = state.start
+        self.offset = self.end = self.planned_offset = state.start
+        """`planned_offset`: up to here everything was handed on; `offset` may run ahead of it in an answer that fails."""
+        self.known = -math.inf
+        """When the destination last acknowledged a batch: before that it takes any sequence, however far ahead."""
         self.sequence = 0
         self.expected: deque[Entry] = deque()
         self.unacknowledged = 0

@@ -53,6 +53,11 @@ class Planner:
     def caught_up(self) -> bool:
         return all(lane.caught_up for lane in self.lanes)
 
+    def settle(self) -> None:
+        """What was planned is handed on, and what was left out may count as done."""
+        for lane in self.lanes:
+            lane.planned_offset = lane.offset
+
     def plan(self, records: memoryview, aborted: Sequence[tuple[int, int]]) -> list[Planned]:
         """The batches of every lane, in order.  Positions move on.
 

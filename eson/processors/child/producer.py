@@ -1,6 +1,9 @@
 """Sends planned batches to the leader of their partitions: one batch a partition in a request, five requests under way.
 
 Answers come in order.  Whatever is not a plain success ends the session: what has arrived is then asked, never guessed.
+
+A leader that does not know our producer (yet, or any more) takes whatever sequence comes first.  So the first batch of
+a lane goes alone: were it refused and the next one taken, that one would stand for both.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from eson.brokers.kafka.wire.messages import decode_response
 from eson.brokers.kafka.wire.produce import ProduceCodec
 from eson.processors.child.cluster import Cluster, Topic, listed
 from eson.processors.child.connection import MOST_ELEMENTS, Connection
-from eson.processors.child.lanes import Planned
+from eson.processors.child.lanes import Planned, RunningLane
 from eson.processors.child.trouble import Failing, Stopped, Trouble, Unreachable
 
 IN_FLIGHT = 5
@@ -25,6 +28,8 @@ REQUEST_BYTES = 2 << 20
 TIMEOUT = 30.0
 BESIDE = 1 << 10
 """Octets that a batch takes beside its own while it waits."""
+KNOWN_FOR = 60.0
+"""Seconds after an acknowledgement for which a leader certainly knows our producer: it forgets after a day by default."""
 _BY_NAME, _BY_ID = 12, 13
 _NO_ID = UUID(int=0)
 
@@ -42,6 +47,10 @@ class Producer:
     ) -> None:
         self._cluster, self._topic, self._connection = cluster, topic, connection
         self._acknowledged, self._failed = acknowledged, failed
+        self._over = False
+        self._alone: set[RunningLane] = set()
+        """With a first batch under way."""
+        self._loop = asyncio.get_running_loop()
         version = connection.version(ProduceRequest.API_KEY, _BY_ID if topic.id else _BY_NAME, 3)
         if version is None:
             raise Unreachable(f"{connection.name} takes no batches of format 2")
@@ -72,18 +81,23 @@ class Producer:
             await self._room.wait()
 
     def _pump(self) -> None:
-        while self._queues and self._under_way < IN_FLIGHT and not self._connection.unsent:
-            self._send(self._next())
+        while self._under_way < IN_FLIGHT and not self._connection.unsent and (batches := self._next()):
+            self._send(batches)
 
     def _next(self) -> list[Planned]:
         """The first batch of as many partitions as fit, the longest waiting first."""
         chosen: list[Planned] = []
         size = 0
+        known = self._loop.time() - KNOWN_FOR
         for partition, queue in list(self._queues.items()):
             batch = queue[0]
+            if batch.lane in self._alone:
+                continue
             if chosen and size + batch.size > REQUEST_BYTES:
                 break
             size += batch.size
+            if batch.lane.known < known:
+                self._alone.add(batch.lane)
             chosen.append(queue.popleft())
             del self._queues[partition]
             if queue:
@@ -98,14 +112,19 @@ class Producer:
         self._connection.send(parts, partial(self._answered, batches), TIMEOUT + 10)
 
     def _answered(self, batches: list[Planned], frame: memoryview) -> None:
+        if self._over:
+            return
         self._under_way -= 1
         results = self._codec.response(frame, len(batches))
         offsets = dict(results) if results is not None else self._unusual(batches, frame)
+        now = self._loop.time()
         for batch in batches:
             offset = offsets.get(batch.lane.partition)
             if offset is None:
-                self._failed(Failing(f"{self._connection.name} does not answer for a partition"))
+                self._fail(Failing(f"{self._connection.name} does not answer for a partition"))
                 return
+            batch.lane.known = now
+            self._alone.discard(batch.lane)
             self._octets -= batch.size + BESIDE
             self._acknowledged(batch, offset)
         if not self._room.is_set():
@@ -123,11 +142,17 @@ class Producer:
             result = results.get(batch.lane.partition)
             if result is not None and result.error_code:
                 message = getattr(result, "error_message", None) or ""
-                self._failed(self._trouble(batch, result.error_code, message))
+                self._fail(self._trouble(batch, result.error_code, message))
                 return found
             if result is not None:
                 found[result.index] = result.base_offset
         return found
+
+    def _fail(self, trouble: Trouble) -> None:
+        """Nothing more is sent, and no later answer counts: what was refused has a hole behind it."""
+        if not self._over:
+            self._over = True
+            self._failed(trouble)
 
     def _trouble(self, batch: Planned, code: int, message: str) -> Trouble:
         where = f"partition {batch.lane.partition}"

@@ -313,10 +313,10 @@ class Session:
         if lane.unacknowledged or lane.expected:
             return
         at = lane.state.entries[-1].next_offset if lane.state.entries else lane.state.start
-        if lane.offset > at:
-            lane.state.skip(lane.offset)
+        if lane.planned_offset > at:
+            lane.state.skip(lane.planned_offset)
             self._note_leader_epoch(lane)
-            self._file.add(skip_line(lane.number, lane.offset))
+            self._file.add(skip_line(lane.number, lane.planned_offset))
 
     def _note_leader_epoch(self, lane: RunningLane) -> None:
         """Never after the position that it belongs to: an older one would look like a source that lost its end."""
