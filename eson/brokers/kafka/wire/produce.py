@@ -71,7 +71,7 @@ class ProduceCodec:
         # tags of the topic, throttle time, tags
         if (
             len(frame) != end + 1 + 4 + 1
-            or bytes(frame[4:6]) != b"\0\2"
+            or bytes(frame[4:at]) != b"\0\2" + self._topic
             or frame[at] != count + 1
             or frame[end]
         ):
