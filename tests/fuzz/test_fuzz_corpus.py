@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from fuzz.harness import TARGETS, bounded, corpus, mutations, target
@@ -13,6 +15,11 @@ SECONDS = float(os.environ.get("ESON_MUTATION_SECONDS", "2"))
 SEED = int(os.environ.get("ESON_MUTATION_SEED", "1"))
 MOST_MEMORY = 80 << 20
 """Octets that one input may make Python allocate: decompression stops at 64 MiB."""
+
+
+def test_ci_fuzzes_every_target() -> None:
+    fuzzed = re.findall(r'make fuzz[^"]*"([^"]*)"', (Path(__file__).parents[2] / ".ci" / "run").read_text())
+    assert sorted(" ".join(fuzzed).split()) == sorted(TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)
