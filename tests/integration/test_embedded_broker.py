@@ -89,9 +89,11 @@ def test_clients_are_told_the_agents_host_or_what_is_advertised(make: Make, call
     assert advertised.access().servers[0].host == "127.0.0.1"
 
 
-def test_clients_come_over_tls(make: Make, call: Call, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_clients_come_over_tls(make: Make, call: Call, tmp_path: Path, host: str) -> None:
+    """By the address or the name that they connect to, also where the certificate holds nothing else."""
     authority = Authority(tmp_path)
-    chain, key = authority.issue("kf1.unix.ar", "127.0.0.1")
+    chain, key = authority.issue(host)
     trust = authority.certificate.read_text()
     broker = make(trust=trust, listen_tls=ANY_PORT, certificate=str(chain), key=str(key))
     assert broker.client_security() == "sasl_ssl"
@@ -103,7 +105,7 @@ def test_clients_come_over_tls(make: Make, call: Call, tmp_path: Path) -> None:
     call(broker.set_credential, "copy", "a password")
     consumer = Consumer(
         {
-            "bootstrap.servers": f"127.0.0.1:{server.port}",
+            "bootstrap.servers": f"{host}:{server.port}",
             "security.protocol": "SASL_SSL",
             "ssl.ca.location": str(authority.certificate),
             "sasl.mechanism": "SCRAM-SHA-256",
@@ -115,7 +117,9 @@ def test_clients_come_over_tls(make: Make, call: Call, tmp_path: Path) -> None:
     )
     consumer.subscribe([name])
     found = [consumer.poll(20) for _ in range(40)]
+    (seen,) = consumer.list_topics(timeout=10).brokers.values()
     consumer.close()
+    assert (seen.host, seen.port) == (host, server.port)
     assert [message.value()[:3] for message in found] == [(b"v%d" % i + b"x")[:3] for i in range(40)]
 
 

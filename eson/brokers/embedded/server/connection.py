@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection as Connected
 from twisted.logger import Logger
@@ -63,7 +63,7 @@ class _Slot:
         self.parts: list[Buffer | FileRange] | None = None
 
 
-@implementer(IPushProducer)
+@implementer(IHandshakeListener, IPushProducer)
 class Connection(Protocol):
     """One client.  `client` and `login` are made when the connection is; the factory knows all connections.
 
@@ -111,6 +111,12 @@ class Connection(Protocol):
             self._read_much()
         seconds = self._caps.login_seconds if self._login else self._caps.idle_seconds
         self._timeout = self.broker.reactor.callLater(seconds, self._timed_out)
+
+    def handshakeCompleted(self) -> None:
+        """Who asked for a host name (SNI) is told that name: it is what the certificate holds, often without an address."""
+        name = self.transport.getHandle().get_servername()
+        if name is not None and name.isascii() and self._advertise is None:
+            self.client.told = (name.decode(), self.client.told[1])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._ended = True
