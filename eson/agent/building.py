@@ -73,7 +73,7 @@ def build_agent(
     """
     locks, audit, tasks = Locks(), Audit(clock), Tasks(scheduler)
     access = Access(store, hosting)
-    parts = Parts(brokers, names)
+    parts = Parts(hosting, brokers, names)
     streams = OpenStreams(access)
     lineages = Lineages(store)
     journals = KeptJournals(processors, store)

@@ -62,6 +62,8 @@ class Ports:
     store: Any = field(default_factory=MemoryStore)
     names: Any = field(default_factory=MemoryNames)
     broker: Any = None
+    edge: Any = None
+    """A second broker, if there is one."""
     processors: Any = None
 
     def __post_init__(self) -> None:
@@ -88,6 +90,7 @@ def start_agent(
     wrap: Wrap = unwrapped,
     time: Any = None,
     kinds: Collection[str] = ("bridge", "collector", "distributor", "signal"),
+    copies: str = "local",
 ) -> Agent:
     hosting = Hosting(
         Participant(
@@ -100,11 +103,11 @@ def start_agent(
         ),
     )
     hosting.keep(
-        Namespace(name, "local", "local", administrators=(user("test"),)) for name in ports.namespaces
+        Namespace(name, "local", copies, administrators=(user("test"),)) for name in ports.namespaces
     )
     agent = build_agent(
         store=wrap("store", ports.store),
-        brokers={"local": wrap("broker", ports.broker)},
+        brokers={"local": wrap("broker", ports.broker)} | ({"edge": ports.edge} if ports.edge else {}),
         names=wrap("names", ports.names),
         processors=wrap("processors", ports.processors),
         remotes=wrap("remotes", MemoryRemotes(network, ports.domain)),
