@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka import TopicPartition as At
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -29,6 +27,7 @@ from confluent_kafka.admin import (
 )
 from kafka import KafkaConsumer, KafkaProducer
 from servers.embedded import Embedded, StartEmbedded
+from servers.parked_reader import ParkedReader
 
 
 def fresh(label: str = "events") -> str:
@@ -229,39 +228,6 @@ def test_a_wrong_password_is_told_at_once(start_embedded: StartEmbedded) -> None
     assert "wrong" not in broker.log.replace("wrong user or password", "")
 
 
-class Reader(threading.Thread):
-    """Reads as a user, with a Fetch parked most of the time; notes what came and when its connection broke."""
-
-    def __init__(self, settings: dict[str, Any], topic: str) -> None:
-        super().__init__(daemon=True)
-        self.values: list[bytes] = []
-        self.broken: float | None = None
-        self.ending = threading.Event()
-        self._consumer = Consumer(
-            settings
-            | {
-                "group.id": "unused",
-                "fetch.wait.max.ms": 60_000,
-                "socket.timeout.ms": 70_000,
-                "error_cb": self._error,
-                "enable.auto.commit": False,
-                "log_level": 0,
-            }
-        )
-        self._consumer.assign([At(topic, 0, 0)])
-
-    def _error(self, error: Any) -> None:
-        if self.broken is None:
-            self.broken = time.monotonic()
-
-    def run(self) -> None:
-        while not self.ending.is_set():
-            message = self._consumer.poll(0.05)
-            if message is not None and message.error() is None:
-                self.values.append(message.value())
-        self._consumer.close()
-
-
 @pytest.mark.parametrize("how", ["acl", "credential", "deny"])
 def test_who_is_shut_out_reads_nothing_more_and_is_cut_within_a_second(
     start_embedded: StartEmbedded, how: str
@@ -271,43 +237,41 @@ def test_who_is_shut_out_reads_nothing_more_and_is_cut_within_a_second(
     admin = AdminClient(broker.login())
     topic = create(admin, fresh())
     admit(admin, "copy", "a password", (ResourceType.TOPIC, topic, AclOperation.READ))
-    reader = Reader(broker.login("copy", "a password"), topic)
     producer = Producer(broker.login() | {"linger.ms": 0})
-    reader.start()
-    producer.produce(topic, b"before")
-    producer.flush(10)
-    until(lambda: reader.values == [b"before"])
-    began = time.monotonic()
-    if how == "acl":
-        wanted = AclBindingFilter(
-            ResourceType.ANY,
-            None,
-            ResourcePatternType.ANY,
-            "User:copy",
-            None,
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
-        assert len(next(iter(admin.delete_acls([wanted]).values())).result(10)) == 1
-    elif how == "credential":
-        deletion = UserScramCredentialDeletion("copy", ScramMechanism.SCRAM_SHA_256)
-        admin.alter_user_scram_credentials([deletion])["copy"].result(10)
-    else:
-        deny = AclBinding(
-            ResourceType.TOPIC,
-            topic,
-            ResourcePatternType.LITERAL,
-            "User:copy",
-            "*",
-            AclOperation.ALL,
-            AclPermissionType.DENY,
-        )
-        next(iter(admin.create_acls([deny]).values())).result(10)
-    producer.produce(topic, b"after")
-    producer.flush(10)
-    until(lambda: reader.broken is not None)
-    assert reader.broken is not None
-    assert reader.broken - began < 1.0
-    reader.ending.set()
-    reader.join(10)
+    with ParkedReader(broker.login("copy", "a password"), topic) as reader:
+        producer.produce(topic, b"before")
+        producer.flush(10)
+        until(lambda: reader.values == [b"before"])
+        until(lambda: reader.parked)
+        began = time.monotonic()
+        if how == "acl":
+            wanted = AclBindingFilter(
+                ResourceType.ANY,
+                None,
+                ResourcePatternType.ANY,
+                "User:copy",
+                None,
+                AclOperation.ANY,
+                AclPermissionType.ANY,
+            )
+            assert len(next(iter(admin.delete_acls([wanted]).values())).result(10)) == 1
+        elif how == "credential":
+            deletion = UserScramCredentialDeletion("copy", ScramMechanism.SCRAM_SHA_256)
+            admin.alter_user_scram_credentials([deletion])["copy"].result(10)
+        else:
+            deny = AclBinding(
+                ResourceType.TOPIC,
+                topic,
+                ResourcePatternType.LITERAL,
+                "User:copy",
+                "*",
+                AclOperation.ALL,
+                AclPermissionType.DENY,
+            )
+            next(iter(admin.create_acls([deny]).values())).result(10)
+        producer.produce(topic, b"after")
+        producer.flush(10)
+        until(lambda: reader.broken is not None)
+        assert reader.broken is not None
+        assert 0 < reader.broken - began < 1.0
     assert reader.values == [b"before"]

@@ -20,20 +20,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType
 from servers import documented
 from servers.certificates import Authority
+from servers.documented import secret
 from servers.kafka import ADMIN, PASSWORD, Kafka
 from servers.kafka_jars import CONSOLE_CONSUMER, VERIFIABLE_CONSUMER, Jars, client_properties
 from servers.kafka_topics import Feed, Topics
 from servers.pair import PASSWORD as USERS_PASSWORD
 from servers.pair import Member, Pair
-from servers.participant import BIN, eventually
+from servers.parked_reader import client_settings
+from servers.participant import BETWEEN, BIN, eventually
 
 F, G = "flows.unix.ar", "flows.emiliano.ar"
-
-
-def secret(path: Path, text: str) -> str:
-    path.touch(0o600)
-    path.write_text(text)
-    return str(path)
 
 
 class OnKafka(Pair):
@@ -63,8 +59,18 @@ class OnKafka(Pair):
                 "password_file": secret(root / "other.password", PASSWORD),
             }
         ]
+        self._introduce(secret(root / "between.password", BETWEEN))
         self.there, self.here = Topics(inside.bootstrap()), Topics(other.bootstrap())
         self.inside = inside
+
+    def _introduce(self, password_file: str) -> None:
+        """The provider knows the other agent as the page says."""
+        part = documented.settings("agents")
+        own = self.provider.settings
+        accounts = [one | {"password_file": password_file} for one in part["identity"]["accounts"]]
+        own["identity"]["accounts"] = [own["identity"]["accounts"][0], *accounts]
+        trust = {"trust": str(self.subscriber.ca), "password_file": password_file}
+        own["remotes"] = [one | trust for one in part["remotes"]]
 
     def flow(self, partitions: int = 3, more: str = "") -> str:
         """A new public flow of the provider."""
@@ -270,19 +276,8 @@ def _client(pair: OnKafka, name: str) -> dict[str, Any]:
     with pair.provider.tls_session() as wire:
         assert wire.reply("FORMAT JSON") == ["220 OK"]
         said: Mapping[str, Any] = json.loads(wire.reply(f"GET CREDENTIAL {name}")[1])
-    assert (said["type"], said["security"], said["mechanism"]) == ("kafka", "sasl_ssl", "SCRAM-SHA-256")
     assert len(said["server"]) == 3
-    pem = f"-----BEGIN CERTIFICATE-----\n{said['trust']}\n-----END CERTIFICATE-----\n"
-    return {
-        "bootstrap.servers": ",".join(said["server"]),
-        "security.protocol": "SASL_SSL",
-        "sasl.mechanism": said["mechanism"],
-        "sasl.username": said["username"],
-        "sasl.password": said["password"],
-        "ssl.ca.pem": pem,
-        "group.id": said["group"],
-        "log_level": 0,
-    }
+    return client_settings(said)
 
 
 class Writing:
@@ -317,20 +312,21 @@ def test_removing_a_subscriber_cuts_a_live_consumer(pair: OnKafka) -> None:
         first = consumer.poll(30)
         assert first is not None
         assert first.error() is None
-        removing = Thread(target=pair.provider.ask, args=(f"REMOVE SUBSCRIBER {copy}",))
-        began = last = ended = time.monotonic()
-        removing.start()
-        refused = None
-        while removing.is_alive() or time.monotonic() < ended + 3:
-            message = consumer.poll(0.05)
-            if message is not None and message.error() is None:
-                last = time.monotonic()
-            elif message is not None:
-                refused = message.error()
-            if removing.is_alive():
-                ended = time.monotonic()
-        removing.join()
-    assert last <= ended + 1.0, f"events came {last - ended:.2f} s after the answer"
+        with pair.provider.session() as wire:
+            began = last = ended = time.monotonic()
+            removing = Thread(target=wire.reply, args=(f"REMOVE SUBSCRIBER {copy}",))
+            removing.start()
+            refused = None
+            while removing.is_alive() or time.monotonic() < ended + 3:
+                message = consumer.poll(0.05)
+                if message is not None and message.error() is None:
+                    last = time.monotonic()
+                elif message is not None:
+                    refused = message.error()
+                if removing.is_alive():
+                    ended = time.monotonic()
+            removing.join()
+    assert last <= began + 1.0, f"events came {last - began:.2f} s after the command"
     assert refused is not None
     assert refused.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART), (
         refused

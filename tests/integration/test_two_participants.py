@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
 import time
 import uuid
 from collections.abc import Generator
-from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from servers.pair import Pair, differences, live
+from servers.pair import Pair, credential, differences, live
+from servers.parked_reader import ParkedReader, client_settings
 from servers.participant import eventually
 
 TOLD = 10.0
@@ -198,80 +195,26 @@ def test_unsubscribe_is_done_at_once_while_the_provider_is_away(pair: Pair, flow
     assert read(pair, local_of(flow)) == [1], "what was carried stays"
 
 
-class ForeignReader(threading.Thread):
-    """A Kafka client of the subscriber that reads the copy with its credential, a Fetch parked most of the time."""
-
-    def __init__(self, pair: Pair, copy: str) -> None:
-        super().__init__(daemon=True)
-        given = credential(pair, copy)
-        host_and_port = pair.provider.settings["brokers"][0]["listen"][0]
-        self.values: list[bytes] = []
-        self.broken: float | None = None
-        self.ending = threading.Event()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": host_and_port,
-                "security.protocol": "SASL_PLAINTEXT",
-                "sasl.mechanism": given["mechanism"],
-                "sasl.username": given["username"],
-                "sasl.password": given["password"],
-                "group.id": given["group"],
-                "fetch.wait.max.ms": 60_000,
-                "socket.timeout.ms": 70_000,
-                "enable.auto.commit": False,
-                "error_cb": self._error,
-                "log_level": 0,
-            }
-        )
-        self._consumer.assign([TopicPartition(copy, 0, 0)])
-
-    def _error(self, error: KafkaException) -> None:
-        self.broken = self.broken or time.monotonic()
-
-    def run(self) -> None:
-        while not self.ending.is_set():
-            message = self._consumer.poll(0.05)
-            if message is not None and message.error() is None:
-                self.values.append(message.value())
-        self._consumer.close()
-
-
-def credential(pair: Pair, copy: str) -> dict[str, Any]:
-    """What the subscriber's agent is given when it asks for test@emiliano.ar."""
-    message = base64.b64encode(b"test@emiliano.ar\0emiliano.ar\0between the two").decode()
-    with pair.provider.tls_wire() as wire:
-        assert wire.line().endswith(" FNAA\r\n")
-        assert wire.reply(f"AUTHENTICATE PLAIN {message}") == ["220 Authenticated"]
-        assert wire.reply("FORMAT JSON") == ["220 OK"]
-        reply = wire.reply(f"GET CREDENTIAL {copy}")
-    assert reply[-1] == "220 OK", reply
-    found: dict[str, Any] = json.loads(reply[1])
-    return found
-
-
 def test_removing_a_subscriber_cuts_its_live_readers(pair: Pair, flow: str) -> None:
     """Its own Kafka client within a second, its agent's processor too; nothing written afterwards passes."""
     copy = subscribe(pair, flow)
     write(pair, flow, 1)
     arrives(pair, flow, 1)
-    reader = ForeignReader(pair, copy)
-    reader.start()
-    try:
+    server = pair.provider.settings["brokers"][0]["listen_tls"][0]
+    with ParkedReader(client_settings(credential(pair, copy), server), copy) as reader:
         eventually(lambda: reader.values == [b"1"], 15, lambda: f"{reader.values}")
+        eventually(lambda: reader.parked)
         with pair.provider.session() as wire:
             began = time.monotonic()
             assert wire.reply(f"REMOVE SUBSCRIBER {copy}") == [f"220 OK {copy}"]
         write(pair, flow, 2, 3)
         eventually(lambda: reader.broken is not None, 5, lambda: "the reader is still connected")
         assert reader.broken is not None
-        assert reader.broken - began < 1.0
+        assert 0 < reader.broken - began < 1.0
         becomes(pair, copy, "subscriber", "ended", "removed")
         agreed(pair)
         assert reader.values == [b"1"]
         assert read(pair, local_of(flow)) == [1]
-    finally:
-        reader.ending.set()
-        reader.join(10)
     assert pair.subscriber.ask(f"UNSUBSCRIBE {copy}")[0].startswith("550 ")
 
 

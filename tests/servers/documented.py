@@ -24,6 +24,13 @@ def settings(name: str) -> dict[str, Any]:
     return part
 
 
+def secret(path: Path, text: str) -> str:
+    """Writes a file that its owner alone can read; the path, as `password_file` takes it."""
+    path.touch(0o600)
+    path.write_text(text)
+    return str(path)
+
+
 def make_agents_user(jars: Jars, bootstrap: str, login: Path) -> None:
     """Runs the page's commands, all at once; `login` is the administrator's file."""
     text = PAGE.read_text().replace("\\\n", " ").replace("$KAFKA", bootstrap)

@@ -24,13 +24,14 @@ BASE = int(time.time() - 3600) * 1000
 
 @dataclass
 class Topics:
-    """Topics of a test's own at one Kafka; `bootstrap` is a PLAINTEXT listener."""
+    """Topics of a test's own at one Kafka; `bootstrap` is a PLAINTEXT listener, or one that takes `login`."""
 
     bootstrap: str
     tag: str = field(default_factory=lambda: secrets.token_hex(4))
+    login: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, **self.login})
 
     def create(
         self, name: str, partitions: int = 4, config: Mapping[str, str] | None = None, replicas: int = 1
@@ -97,6 +98,7 @@ class Topics:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "log_level": 0,
+                **self.login,
                 **settings,  # type: ignore[dict-item]
             }
         )
@@ -152,6 +154,7 @@ class Topics:
                 "compression.type": "lz4",
                 "linger.ms": 5,
                 "log_level": 0,
+                **self.login,
                 **settings,  # type: ignore[dict-item]
             }
         )

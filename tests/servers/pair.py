@@ -7,6 +7,7 @@ with Pair(tmp_path) as pair:                  # unix.ar provides, emiliano.ar su
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -23,7 +24,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import psutil
-from servers.participant import Participant, Wire, find_each_other, free_ports
+from servers.participant import BETWEEN, Participant, Wire, find_each_other, free_ports
 
 from eson.brokers.embedded.log.journal import parse
 from eson.brokers.embedded.server.rights import Acl
@@ -101,9 +102,9 @@ class Member(Participant):
     def column(self, query: str, *arguments: object) -> list[str]:
         return [str(row[0]) for row in self.rows(query, *arguments)]
 
-    def broker(self) -> Catalogue:
-        """What its embedded broker remembers, from the disk."""
-        return Catalogue.read(self.state / "brokers" / "local")
+    def broker(self, name: str = "local") -> Catalogue:
+        """What an embedded broker of it remembers, from the disk."""
+        return Catalogue.read(self.state / "brokers" / name)
 
     def in_dns(self, name: str) -> bool:
         """Whether its name server knows the flow."""
@@ -192,6 +193,25 @@ class Pair:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+
+def subscribers_wire(pair: Pair) -> Wire:
+    """A connection inside TLS to the provider, logged in as the subscriber's agent is for test@emiliano.ar."""
+    message = base64.b64encode(f"test@emiliano.ar\0emiliano.ar\0{BETWEEN}".encode()).decode()
+    wire = pair.provider.tls_wire()
+    assert wire.line().endswith(" FNAA\r\n")
+    assert wire.reply(f"AUTHENTICATE PLAIN {message}") == ["220 Authenticated"]
+    assert wire.reply("FORMAT JSON") == ["220 OK"]
+    return wire
+
+
+def credential(pair: Pair, copy: str) -> dict[str, Any]:
+    """What the subscriber's agent is given when it asks for test@emiliano.ar."""
+    with subscribers_wire(pair) as wire:
+        reply = wire.reply(f"GET CREDENTIAL {copy}")
+    assert reply[-1] == "220 OK", reply
+    found: dict[str, Any] = json.loads(reply[1])
+    return found
 
 
 def differences(pair: Pair) -> list[str]:

@@ -30,6 +30,8 @@ import yaml
 BIN = Path(sys.executable).parent
 READY_SECONDS = 30.0
 END_SECONDS = 30.0
+BETWEEN = "between the two"
+"""With which agents log in to each other."""
 
 
 class Participant:
@@ -39,6 +41,8 @@ class Participant:
         self.domain = domain
         self.directory = root / domain
         self.process: subprocess.Popen[bytes] | None = None
+        self.ca = self.state / "keys" / "ca.pem"
+        """What clients must trust."""
         self._family: list[psutil.Process] = []
         self.told = run_eson(
             "init", domain, "--dir", str(self.directory), *(["--draft"] if draft else [])
@@ -59,11 +63,6 @@ class Participant:
     @property
     def state(self) -> Path:
         return self.directory / "state"
-
-    @property
-    def ca(self) -> Path:
-        """What clients must trust."""
-        return self.state / "keys" / "ca.pem"
 
     @property
     def log_file(self) -> Path:
@@ -243,7 +242,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def find_each_other(*participants: Participant, between: str = "between the two") -> None:
+def find_each_other(*participants: Participant, between: str = BETWEEN) -> None:
     """Gives each a fixed port for its names, and every other one's account, certificate and domain."""
     ports = free_ports(len(participants))
     for one, port in zip(participants, ports, strict=True):
