@@ -21,7 +21,13 @@ from eson.brokers.kafka.wire.batches import crc_of, magic_of, parse_header, spli
 from eson.brokers.kafka.wire.compression import GZIP, LZ4, NAMES, SNAPPY, ZSTD, Limits, compress, decompress
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.brokers.kafka.wire.message_sets import decode_entry
-from eson.brokers.kafka.wire.records import BatchRecord, decode_records, encode_batch, record_size
+from eson.brokers.kafka.wire.records import (
+    MOST_AT_ONCE,
+    BatchRecord,
+    decode_records,
+    encode_batch,
+    record_size,
+)
 
 CODECS = list(range(5))
 octets = st.none() | st.binary(max_size=40)
@@ -302,3 +308,14 @@ def test_lz4_that_is_none_cannot_be_mended() -> None:
     for noise in (b"", b"\x04\x22\x4d\x18", bytes(30)):
         with pytest.raises(MalformedMessage, match="no frame"):
             compression.mended_lz4(memoryview(noise))
+
+
+def test_headers_are_bounded_like_records() -> None:
+    """Two octets each, of which a batch of a megabyte that decompresses well holds millions."""
+    many = tuple(("", None) for _ in range(MOST_AT_ONCE // 2))
+    octets = encode_batch([BatchRecord(n, 0, None, None, many) for n in range(3)], ZSTD)
+    with pytest.raises(MalformedMessage, match="taken apart at once"):
+        decoded(octets)
+    one = encode_batch([BatchRecord(0, 0, None, None, (*many, *many, ("", None)))], ZSTD)
+    with pytest.raises(MalformedMessage, match="its count of headers"):
+        decoded(one)

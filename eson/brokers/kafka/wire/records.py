@@ -17,7 +17,7 @@ from eson.brokers.kafka.wire.malformed import MalformedMessage
 
 MAX_VARINT_SHIFT = 63
 MOST_AT_ONCE = 1 << 18
-"""Records that are held decoded: each takes some hundred octets, however small it is."""
+"""Records and headers that are held decoded: each takes some hundred octets, however small it is."""
 FIRST_TIMESTAMP = -(1 << 62)
 """Of any two between it and its opposite the difference still fits into 64 bits."""
 _SMALLEST_RECORD = 7
@@ -45,7 +45,13 @@ def decode_records(
     """
     if header.record_count > MOST_AT_ONCE:
         raise MalformedMessage(f"{header.record_count} records to be taken apart at once")
-    return list(iterate_records(batch, header, limits))
+    records, left = [], MOST_AT_ONCE - header.record_count
+    for record in iterate_records(batch, header, limits):
+        left -= len(record.headers)
+        if left < 0:
+            raise MalformedMessage(f"more than {MOST_AT_ONCE} records and headers to be taken apart at once")
+        records.append(record)
+    return records
 
 
 def iterate_records(
@@ -82,7 +88,7 @@ def _decode(data: bytes, start: int, header: BatchHeader) -> tuple[BatchRecord, 
     key, pos = _octets(data, pos, end)
     value, pos = _octets(data, pos, end)
     count, pos = _varint(data, pos)
-    if not 0 <= count <= end - pos:
+    if not 0 <= count <= min(end - pos, MOST_AT_ONCE):
         raise ValueError("its count of headers")
     headers: list[tuple[str, bytes | None]] = []
     for _ in range(count):
