@@ -6,18 +6,21 @@ import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eson.brokers.port import Access
 from eson.model.servers import Server
-from eson.processors.child import carrier
-from eson.processors.child.branch import Complaint
+from eson.processors.child import branch, carrier
+from eson.processors.child.branch import Branch, Complaint, Course
 from eson.processors.child.carrier import Carrier
 from eson.processors.child.journal_file import DiskRefuses
-from eson.processors.child.lanes import RunningLane
+from eson.processors.child.lanes import Counters, RunningLane
+from eson.processors.child.planning import Changed
 from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.telling import MOST_REASON, complaint_report, lag, positions, reasons
+from eson.processors.child.trouble import Trouble
 from eson.processors.child.window import Windows
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.journal import Entry, Lane, LaneState, lane_line
@@ -29,6 +32,9 @@ AWAY = Complaint("unreachable", "kf3 does not answer", NOON)
 BROKEN = Complaint("failing", "kf2 breaks Kafka's protocol", NOON - timedelta(hours=2))
 ENDED = Complaint("stopped", "destination copy was deleted and created again", NOON)
 REFUSED = Complaint("unreachable", "kf1 refuses the credential of user", NOON - timedelta(hours=1), True)
+
+NOWHERE = ProcessorEnd(Access((Server("localhost", 1),)), "queue", "flow")
+BRIDGE = ProcessorOrder("p", "bridge", (NOWHERE,), (NOWHERE,))
 
 
 def lane(number: int, destination: int, partition: int = 0, start: int = 100) -> Lane:
@@ -106,9 +112,7 @@ class Told:
     def __init__(self, folder: Path) -> None:
         self.reports: list[pb.Report] = []
         self.arrived = asyncio.Event()
-        nowhere = ProcessorEnd(Access((Server("localhost", 1),)), "queue", "flow")
-        order = ProcessorOrder("p", "bridge", (nowhere,), (nowhere,))
-        self.carrier = Carrier(order, str(folder / "journal"), Reach(), True, self._tell, Windows())
+        self.carrier = Carrier(BRIDGE, str(folder / "journal"), Reach(), True, self._tell, Windows())
 
     def _tell(self, report: pb.Report) -> None:
         if report.HasField("progress"):
@@ -156,6 +160,101 @@ def test_a_fault_in_telling_is_not_silence(
         told.behind(7)
         assert (await told.next()).lag == 7
         await told.carrier.end(True)
+
+    asyncio.run(test())
+
+
+class Scripted:
+    """Sessions that reach everybody, and end as `script` says, one after the other; the last one goes on."""
+
+    def __init__(self, *script: Trouble) -> None:
+        self.script = list(script)
+        self.settled: list[bool] = []
+        self.arrived = asyncio.Event()
+        self.closing: Trouble | None = None
+
+    def __call__(self, *given: Any) -> Scripted:
+        self.settled.append(given[-1])
+        self.lanes: list[RunningLane] = []
+        self.exact = self.progressed = True
+        return self
+
+    async def open(self) -> None: ...
+
+    async def run(self) -> None:
+        if self.script:
+            raise self.script.pop(0)
+        self.arrived.set()
+        await asyncio.Event().wait()
+
+    async def drain(self, timeout: float) -> None: ...
+
+    def close(self) -> None:
+        if self.closing is not None:
+            raise self.closing
+
+
+class Alone:
+    """A branch over scripted sessions."""
+
+    def __init__(self, folder: Path, sessions: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(branch, "Session", sessions)
+        self.complained = asyncio.Event()
+        course = Course(BRIDGE, Reach(), False)
+        journal = SharedJournal(str(folder / "journal"), "p")
+        self.branch = Branch(course, [0], journal, Counters(), Windows(), self._changed, lambda: None)
+
+    def _changed(self) -> None:
+        if self.branch.complaint is not None:
+            self.complained.set()
+
+    async def complaint(self) -> Complaint | None:
+        await asyncio.wait_for(self.complained.wait(), 10)
+        self.complained.clear()
+        return self.branch.complaint
+
+
+def test_an_order_does_not_cut_short_what_must_settle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was planned binds whoever comes before the time is over, however often somebody orders something."""
+
+    async def test() -> None:
+        changed = Changed(running(lane(0, 0), 500, 500))
+        sessions = Scripted(changed, changed, changed)
+        alone = Alone(tmp_path, sessions, monkeypatch)
+        for order in (alone.branch.ordered, alone.branch.renewed):
+            await alone.complaint()
+            order()
+        await alone.complaint()
+        assert sessions.settled == [False, False, False]
+        await alone.branch.end()
+
+    asyncio.run(test())
+
+
+def test_what_has_settled_binds_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(branch, "SETTLE", 0.01)
+        sessions = Scripted(Changed(running(lane(0, 0), 500, 500)))
+        alone = Alone(tmp_path, sessions, monkeypatch)
+        await asyncio.wait_for(sessions.arrived.wait(), 10)
+        assert sessions.settled == [False, True]
+        await alone.branch.end()
+
+    asyncio.run(test())
+
+
+def test_it_ends_where_the_disk_refuses_the_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        sessions = Scripted()
+        sessions.closing = DiskRefuses("the journal cannot be written: No space left on device")
+        alone = Alone(tmp_path, sessions, monkeypatch)
+        await asyncio.wait_for(sessions.arrived.wait(), 10)
+        await asyncio.wait_for(alone.branch.end(), 10)
+        assert alone.branch.complaint is None
 
     asyncio.run(test())
 

@@ -21,7 +21,7 @@ from eson.processors.child.journal_file import DiskRefuses
 from eson.processors.child.lanes import Counters, RunningLane
 from eson.processors.child.opening import Opener
 from eson.processors.child.planning import Changed
-from eson.processors.child.producer import TooLarge
+from eson.processors.child.producer import IN_FLIGHT, TIMEOUT, TooLarge
 from eson.processors.child.session import Session
 from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.trouble import Again, Failing, LoginRefused, Silent, Stopped, Trouble
@@ -31,8 +31,11 @@ from eson.processors.core.rates import Bucket
 from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 
-SETTLE = 35.0
-"""Seconds after which what an ended connection had sent was appended or never will be."""
+SETTLE = (IN_FLIGHT - 1) * TIMEOUT + 5.0
+"""Seconds after which what an ended connection had sent was appended or never will be.
+
+A broker takes the next request of a connection when it has answered the last, for which it may wait so long for replicas.
+"""
 DRAIN = 5.0
 SOON = 3.0
 """Seconds after which a broker that did not answer is tried again at the latest."""
@@ -216,15 +219,13 @@ class Branch:
             return
         if isinstance(trouble, Changed):
             self._complain("unreachable", trouble)
-            self._settle = True
-            await self._wait(SETTLE)
+            self._settle = await self._wait(SETTLE)
             return
         if isinstance(trouble, TooLarge):
             self._complain("failing", trouble)
             number = trouble.batch.lane.state.lane.destination
             self._max_bytes[number] = max(SMALLEST_LIMIT, trouble.batch.size // 2)
-            self._settle = True
-            await self._wait(SETTLE)
+            self._settle = await self._wait(SETTLE)
             return
         delay = self._backoff.next_delay()
         if not isinstance(trouble, Failing | LoginRefused):
@@ -239,10 +240,13 @@ class Branch:
                 self._complain("unreachable", trouble)
         await self._wait(delay)
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> bool:
+        """Whether all of it passed before something was ordered."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
+                return False
+        return True
 
     # Reports
 
