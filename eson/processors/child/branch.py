@@ -141,6 +141,8 @@ class Branch:
             except Exception as error:  # a fault of ours: say so and go on as after any other
                 trouble = Failing(f"fault in the processor: {type(error).__name__}")
                 traceback.print_exc()
+            if self._task.cancelling():  # a trouble of the session's end came in place of that
+                return
             if trouble is not None:
                 # the session and its troubles refer to each other, and hold what was under way
                 trouble.__traceback__ = trouble.__context__ = None
