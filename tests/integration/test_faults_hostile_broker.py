@@ -1,17 +1,20 @@
 """Brokers that do harm cost their own subscription and no more: bounded memory, a clear reason, neighbours untouched.
 
-All of them at once under one supervisor, because some take as long as a peer may be silent.
+All of them at once under one supervisor, because some take as long as a peer may be silent; and then some in one process
+with a neighbour.
 """
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 from processors.test_processors_planning import batch
 from servers import hostile_broker as h
 from servers.embedded import Embedded
@@ -20,8 +23,8 @@ from servers.kafka_topics import Topics, bridge
 from twisted.internet.defer import Deferred
 
 from eson.brokers.kafka.wire import apis
-from eson.brokers.kafka.wire.batches import CRC_AT, CRC_FROM, HEADER, crc_of, parse_header
-from eson.brokers.kafka.wire.compression import LZ4, ZSTD
+from eson.brokers.kafka.wire.batches import CRC_AT, CRC_FROM, HEADER, HEADER_SIZE, crc_of, parse_header
+from eson.brokers.kafka.wire.compression import LZ4, ZSTD, compress
 from eson.brokers.kafka.wire.messages import Request, encode_response
 from eson.brokers.kafka.wire.produce import varint
 from eson.brokers.kafka.wire.records import BatchRecord, encode_batch
@@ -84,8 +87,11 @@ def many_brokers(request: Request, broker: HostileBroker) -> bytes:
 def bomb(records_each: int, size: int, codec: int) -> bytes:
     """A batch that must be taken apart, because of a hole, and grows."""
     events = [BatchRecord(n, 0, None, bytes(size)) for n in range(records_each)]
-    octets = bytearray(encode_batch(events, codec))
-    header = parse_header(memoryview(octets))._replace(last_offset_delta=records_each)
+    return with_a_hole(bytearray(encode_batch(events, codec)), records_each)
+
+
+def with_a_hole(octets: bytearray, last_offset_delta: int) -> bytes:
+    header = parse_header(memoryview(octets))._replace(last_offset_delta=last_offset_delta)
     HEADER.pack_into(octets, 0, *header)
     octets[CRC_AT:CRC_FROM] = crc_of(memoryview(octets)).to_bytes(4, "big")
     return bytes(octets)
@@ -242,3 +248,140 @@ def test_a_neighbour_notices_nothing(outcomes: Outcomes) -> None:
     assert outcomes.neighbour.restarts == 0
     assert outcomes.neighbour_equal
     assert outcomes.neighbour_slowest < 10.0
+
+
+# in one process
+
+
+MOST_SHARED = 220 << 10
+"""KiB: as `MOST_RESIDENT`, but one batch is held as octets that grew and as records, and twice while it grows."""
+MOST_DELAY = 2.0
+"""Seconds from an event's writing to its reading behind a processor that shares its process with a hostile source."""
+WATCHED = 2.0
+
+
+NOISE = random.Random(1).randbytes(160 << 10)
+"""What a bomb holds so that its ratio is none that would be refused at once."""
+
+
+def bomb_of_headers() -> bytes:
+    """One record of thirty million headers of two octets each."""
+    headers = b"\0\1" * (30 << 20)
+    body = b"\0\0\0\1" + varint(2 * len(NOISE)) + NOISE + varint(len(headers)) + headers
+    packed = compress(ZSTD, varint(2 * len(body)) + body)
+    octets = bytearray(encode_batch([BatchRecord(0, 0, None, None)], ZSTD)[:HEADER_SIZE]) + packed
+    octets[8:12] = (len(octets) - 12).to_bytes(4, "big")
+    return with_a_hole(octets, 1)
+
+
+def bomb_of_megabytes() -> bytes:
+    """As many octets as a batch may grow to, and a few more."""
+    events = [BatchRecord(0, 0, None, bytes(1 << 20))] * 64 + [BatchRecord(0, 0, None, NOISE)]
+    return with_a_hole(bytearray(encode_batch(events, ZSTD)), len(events))
+
+
+IN_ONE_PROCESS: dict[str, Callable[[], Harm]] = {
+    "a bomb of megabytes": lambda: Harm(
+        {h.FETCH: records(bomb_of_megabytes())}, "grow to more than 67108864"
+    ),
+    "a bomb of headers": lambda: Harm({h.FETCH: records(bomb_of_headers())}, "its count of headers"),
+    "more records than octets": lambda: HARMS["more records than octets"],
+    "aborted transactions without end": lambda: HARMS["aborted transactions without end"],
+    "silence": lambda: HARMS["silence"],
+    "one octet a second": lambda: HARMS["one octet a second"],
+}
+
+
+class Passing:
+    """Events that pass a bridge one by one."""
+
+    def __init__(self, topics: Topics, source: str, copy: str) -> None:
+        self._producer = topics.producer(**{"linger.ms": 0})
+        self._consumer = topics.consumer(**{"fetch.wait.max.ms": 50})
+        self._consumer.assign([TopicPartition(copy, 0, 0)])
+        self._source, self._number = source, 0
+
+    def one(self) -> float:
+        """Seconds from its writing until it is read from the copy."""
+        began, self._number = time.monotonic(), self._number + 1
+        self._producer.produce(self._source, str(self._number).encode(), partition=0)
+        assert self._producer.flush(30) == 0
+        while (message := self._consumer.poll(0.5)) is None or message.error():
+            assert time.monotonic() < began + 60, "an event that does not arrive"
+        assert message.value() == str(self._number).encode()
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@dataclass
+class Shared:
+    """Two processors of one process: what became of the hostile one, and how long each event of the other took."""
+
+    status: ProcessorStatus
+    neighbour: ProcessorStatus
+    delays: list[float]
+    resident: int
+
+
+@pytest.fixture
+def share(
+    open_embedded: Embedded, reactor_thread: Any, in_reactor: Callable[..., Any], tmp_path: Path
+) -> Iterator[Callable[[Harm], Shared]]:
+    supervisor = Supervisor(
+        reactor_thread, SpawnLauncher(reactor_thread), tmp_path / "journals", per_process=2
+    )
+    in_reactor(supervisor.start)
+    brokers: list[HostileBroker] = []
+
+    def run(harm: Harm) -> Shared:
+        topics = Topics(open_embedded.bootstrap())
+        source, copy = topics.create("source", 1), topics.create("copy", 1)
+        mine = bridge(topics.end(source), topics.end(copy))
+        in_reactor(supervisor.create, mine)
+        passing = Passing(topics, source, copy)
+        passing.one()  # the clients of the test are ready, too
+        brokers.append(HostileBroker(harm.answers))
+        order = _order(topics, harm, brokers[-1].port)
+        # it becomes ready or does not: what it says is looked at, not this
+        reactor_thread.callFromThread(
+            lambda: Deferred.fromCoroutine(supervisor.create(order)).addErrback(lambda failure: None)
+        )
+        judged: list[ProcessorStatus] = []
+        end = time.monotonic() + WATCHED
+
+        def goes_on() -> bool:
+            status = supervisor.status(order.id)
+            if status is not None and status.state in ("failing", "unreachable") and not judged:
+                judged.append(status)
+            # what takes as long as a peer may be silent is not waited for
+            return time.monotonic() < end or (
+                harm.state == "failing" and not judged and time.monotonic() < end + 20
+            )
+
+        delays = []
+        while goes_on():
+            delays.append(passing.one())
+        passing.close()
+        assert _status(supervisor, order.id).pid == _status(supervisor, mine.id).pid
+        status = judged[0] if judged else _status(supervisor, order.id)
+        resident = _most_resident(supervisor, mine.id)
+        return Shared(status, _status(supervisor, mine.id), delays, resident)
+
+    yield run
+    in_reactor(supervisor.stop)
+    for broker in brokers:
+        broker.close()
+
+
+@pytest.mark.parametrize("name", IN_ONE_PROCESS)
+def test_a_neighbour_in_the_same_process_carries_on(share: Callable[[Harm], Shared], name: str) -> None:
+    """With `per_process`: no event of the neighbour takes longer than `MOST_DELAY`, and memory stays bounded."""
+    harm = IN_ONE_PROCESS[name]()
+    seen = share(harm)
+    if harm.state == "failing":
+        assert (seen.status.state, harm.reason in seen.status.last_error) == ("failing", True), seen.status
+    assert (seen.neighbour.state, seen.neighbour.restarts) == ("running", 0), seen.neighbour
+    assert max(seen.delays) < MOST_DELAY, (len(seen.delays), max(seen.delays))
+    assert seen.resident < MOST_SHARED
