@@ -23,6 +23,7 @@ from eson.agent.incoming import Incoming
 from eson.agent.joining import Joining
 from eson.agent.journals import KeptJournals
 from eson.agent.leases import Lapses, Leases
+from eson.agent.limiting import Limiting
 from eson.agent.lineage import Lineages
 from eson.agent.listing import Lists
 from eson.agent.local_processors import LocalProcessors
@@ -84,7 +85,9 @@ def build_agent(
     sessions = Sessions(store, hosting, provided, lineages, remotes)
     calls = Calls(store, sessions, locks, audit, tasks, clock, limits)
     endings = Endings(store, provided, locks)
-    own_flows = Flows(store, hosting, access, parts, endings, streams, locks, audit, clock, limits)
+    local_processors = LocalProcessors(store, access, parts, journals, locks, audit, clock)
+    limiting = Limiting(store, carriers, local_processors)
+    own_flows = Flows(store, hosting, access, parts, endings, limiting, streams, locks, audit, clock, limits)
     own_namespaces = Namespaces(store, hosting, access, parts, names, own_flows, locks, audit, clock)
     received = Incoming(
         store, hosting, parts, own_flows, carriers, lineages, sessions, calls, locks, audit, clock
@@ -92,7 +95,6 @@ def build_agent(
     endings.incoming = received
     joining = Joining(store, received, sessions, calls, lineages, locks, tasks, clock, limits, sealing_key)
     finding = Finding(store, access)
-    local_processors = LocalProcessors(store, access, parts, journals, locks, audit, clock)
     between = Processing(
         store,
         hosting,

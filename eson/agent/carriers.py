@@ -152,6 +152,11 @@ class Carriers:
         """Hands the running processor a new credential."""
         await self._processors.update(await self.order(subscription))
 
+    async def amend(self, subscription: Subscription) -> None:
+        """Hands a processor that is there what is ordered now.  Raises `TryLater`, `NoSuch`."""
+        if self.status(subscription) is not None:
+            await self._processors.amend(await self.order(subscription))
+
     async def pause(self, subscription: Subscription) -> None:
         if self.status(subscription) is not None:
             await self._processors.pause(self.id_of(subscription))

@@ -16,7 +16,16 @@ from eson.agent.parts import Parts
 from eson.agent.ports import Clock
 from eson.agent.records import every_subscription, quietly
 from eson.agent.settings import flow_settings
-from eson.errors import Conflict, EsonError, LimitReached, NameNotAllowed, NotSupported, TryLater
+from eson.errors import (
+    Busy,
+    Conflict,
+    EsonError,
+    LimitReached,
+    NameNotAllowed,
+    NoSuch,
+    NotSupported,
+    TryLater,
+)
 from eson.fnap.core.commands import CreateFlow, DeleteFlow, UpdateFlow
 from eson.fnap.core.replies import Ok
 from eson.model.flows import Flow, Namespace, Visibility
@@ -45,6 +54,11 @@ class Endings(Protocol):
     async def end_processors(self, flow: str, actor: Principal | str) -> None: ...
 
 
+class Limiting(Protocol):
+    async def limit_changed(self, flow: Flow) -> None:
+        """Has all that fills the flow keep its limit from now on."""
+
+
 class Streams(Protocol):
     async def recheck(self, flow: str) -> None:
         """Cuts READs and WRITEs whose caller may not do that any more."""
@@ -58,6 +72,7 @@ class Flows:
         access: Access,
         parts: Parts,
         endings: Endings,
+        limiting: Limiting,
         streams: Streams,
         locks: Locks,
         audit: Audit,
@@ -69,6 +84,7 @@ class Flows:
         self._access = access
         self._parts = parts
         self._endings = endings
+        self._limiting = limiting
         self._streams = streams
         self._under_way: Counter[Principal] = Counter()
         self._locks = locks
@@ -166,14 +182,18 @@ class Flows:
     # UPDATE
 
     async def update(self, caller: Caller, command: UpdateFlow) -> Ok:
+        """A copy follows its flow: of it the limit alone is changed.
+
+        Raises `NotHosted`, `NoSuch` (missing or hidden), `NotAllowed`, `NotSupported`, `TryLater`.
+        """
         settings = flow_settings(command.pairs)
         if "topic" in settings["settings"]:
             raise NotSupported("a flow keeps its topic")
         found = await self._access.flow(caller, command.flow, "administer")
-        old = found.flow
-        if old.copy_of:
-            raise NotSupported("a copy is not changed")
-        with self._locks.hold(old.name):
+        if found.flow.copy_of and settings["settings"] != {"limit"}:
+            raise NotSupported("of a copy only the limit is changed: all else follows its flow")
+        with self._locks.hold(found.flow.name):
+            old = await self._unchanged(found.flow)
             flow = replace(old, **{**settings, "settings": old.settings | settings["settings"]})
             if flow.partitions < old.partitions:
                 raise NotSupported("a flow cannot have fewer partitions than it has")
@@ -192,6 +212,16 @@ class Flows:
         await self._streams.recheck(flow.name)
         return Ok(old.name)
 
+    async def _unchanged(self, found: Flow) -> Flow:
+        """The flow as it is now that its lock is held.  Raises `NoSuch`, `Busy` for one that is about to go."""
+        flow = await self._store.flow(found.name)
+        if flow is None:
+            raise NoSuch("flow", found.name)
+        left = await self._store.intention(found.name)
+        if left is not None and left.kind != UPDATE:  # ours would take its place
+            raise Busy(f"Another operation on {found.name} is under way")
+        return flow
+
     async def settle_update(self, intention: Intention) -> None:
         """After an UPDATE that did not end: the queue and the records follow what is stored.  Raises `TryLater`."""
         flow = await self._store.flow(intention.object)
@@ -207,11 +237,12 @@ class Flows:
         await self._store.apply(DropIntention(intention.object))
 
     async def _follow(self, flow: Flow) -> None:
-        """What an UPDATE means for the flow's copies.  Raises `TryLater`."""
+        """What an UPDATE means for the flow's copies, and for what fills it.  Raises `TryLater`."""
         if flow.visibility is not Visibility.PUBLIC:
             for one in await self._store.subscriptions(Side.PROVIDER, flow=flow.name, principal=ANONYMOUS):
                 await self._endings.end_copy(one.id, Reason.REVOKED, flow.owner)
         await self._endings.flow_changed(flow)
+        await self._limiting.limit_changed(flow)
 
     async def _change_queue(self, old: Flow, flow: Flow) -> None:
         if (flow.retention_ms, flow.retention_bytes) != (old.retention_ms, old.retention_bytes):

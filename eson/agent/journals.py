@@ -1,16 +1,17 @@
-"""What each processor's journal begins with, kept in the store: a journal that is lost is never begun anew."""
+"""What the store adds to each order: how the journal begins, so that one that is lost is never begun anew, and limits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from eson.agent.limiting import limited
 from eson.processors.port import ProcessorOrder, Processors, ProcessorStatus
 from eson.store.port import DropJournal, PutJournal, Store
 
 
 class KeptJournals:
-    """`Processors` that are given back what they said of their journals."""
+    """`Processors` that are given back what they said of their journals, and the limits of what they fill."""
 
     def __init__(self, processors: Processors, store: Store) -> None:
         self._processors = processors
@@ -24,8 +25,11 @@ class KeptJournals:
         await self._processors.update(await self._known(order))
         await self.keep(order.id)
 
+    async def amend(self, order: ProcessorOrder) -> None:
+        await self._processors.amend(await self._known(order))
+
     async def _known(self, order: ProcessorOrder) -> ProcessorOrder:
-        return replace(order, lanes=await self._store.journal(order.id))
+        return await limited(self._store, replace(order, lanes=await self._store.journal(order.id)))
 
     async def keep(self, id: str) -> None:
         """Writes down what the processor said, if that is new.  Raises `TryLater`."""

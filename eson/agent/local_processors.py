@@ -72,6 +72,11 @@ class LocalProcessors:
         """Waits until it is ready.  Raises `TryLater`; it goes on trying all the same."""
         await self._processors.create(await self.order(record))
 
+    async def amend(self, record: StoredProcessor) -> None:
+        """Hands a processor that is there what is ordered now.  Raises `TryLater`, `NoSuch`."""
+        if self._processors.status(record.id) is not None:
+            await self._processors.amend(await self.order(record))
+
     async def destroy(self, id: str) -> None:
         await self._processors.destroy(id)
 
@@ -90,10 +95,11 @@ class LocalProcessors:
         elif status is not None and record.state is State.STOPPED and status.state != "stopped":
             await self._processors.stop_processor(record.id)
 
-    async def every(self) -> AsyncIterator[StoredProcessor]:
+    async def every(self, destination: str = "") -> AsyncIterator[StoredProcessor]:
+        """By id; those that write to `destination`, if given."""
         after = ""
         while True:
-            page = await self._store.processors(after=after, limit=PAGE)
+            page = await self._store.processors(destination=destination, after=after, limit=PAGE)
             for one in page:
                 yield one
             if len(page) < PAGE:

@@ -10,8 +10,8 @@ from eson.errors import NotSupported, Usage
 from eson.fnap.core.commands import Pairs
 from eson.model.flows import parse_visibility
 from eson.model.principals import parse_principal
+from eson.model.rates import parse_rate_limit
 
-FLOW_KEYS = ("visibility", "description", "partitions", "retention", "mode", "topic")
 NAMESPACE_KEYS = ("broker", "copies", "visibility", "administrators")
 MAX_PARTITIONS = 1000
 MAX_DESCRIPTION = 400
@@ -110,6 +110,10 @@ def _retention(text: str) -> dict[str, Any]:
     return {"retention_ms": milliseconds, "retention_bytes": octets}
 
 
+def _limit(text: str) -> dict[str, Any]:
+    return {"limit": parse_rate_limit(text)}
+
+
 def _visibility(text: str) -> dict[str, Any]:
     return {"visibility": parse_visibility(text)}
 
@@ -124,6 +128,7 @@ _FLOW: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "partitions": _partitions,
     "retention": _retention,
     "mode": _mode,
+    "limit": _limit,
     "topic": _topic,
 }
 _NAMESPACE: Mapping[str, Callable[[str], dict[str, Any]]] = {

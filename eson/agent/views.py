@@ -20,7 +20,7 @@ from eson.processors.port import ProcessorStatus
 from eson.store.records import StoredProcessor
 
 BASE_KEYS = ("flow", "type", "topic", "server", "security")
-SET_KEYS = ("visibility", "description", "partitions", "retention", "mode")
+SET_KEYS = ("visibility", "description", "partitions", "retention", "mode", "limit")
 FLOW_KEYS = (*BASE_KEYS, "agent", "namespace", "owner", *SET_KEYS, "guarantee", "created")
 COPY_KEYS = (
     "copy-of", "principal", "state", "reason", "provider-state", "since", "start", "lag", "last-event", "rate",
@@ -61,6 +61,7 @@ async def flow_item(flow: Flow, broker: Broker, agent: str, servers: bool = True
         "partitions": flow.partitions,
         "retention": format_retention(flow.retention_ms, flow.retention_bytes),
         "mode": flow.mode,
+        "limit": str(flow.limit),
         "guarantee": guarantee(broker),
         "created": format_time(flow.created),
     }

@@ -32,8 +32,8 @@ _PAGED = frozenset({"namespaces", "flows", "subscriptions", "subscribers"})
 def create(console: Console, kind: str, name: str, settings: tuple[str, ...]) -> None:
     """Make a flow or a namespace.
 
-    Keys of a flow: visibility=private|listed|public, description, partitions, retention=7d,1GiB, mode=binary|structured;
-    topic=NAME, for operators: a queue of another name that the broker has already.
+    Keys of a flow: visibility=private|listed|public, description, partitions, retention=7d,1GiB, mode=binary|structured,
+    limit=1000/s,5000000B/s; topic=NAME, for operators: a queue of another name that the broker has already.
     """
     reply = console.run(console.ask(lines.with_pairs(f"CREATE {kind.upper()}", name, settings), name))
     console.show_name(kind, reply.text.removeprefix("OK").strip() or name)
@@ -45,7 +45,11 @@ def create(console: Console, kind: str, name: str, settings: tuple[str, ...]) ->
 @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
 @pass_console
 def update(console: Console, kind: str, name: str, settings: tuple[str, ...]) -> None:
-    """Change settings of a flow or a namespace."""
+    """Change settings of a flow or a namespace.
+
+    Keys are those of `create`; a flow keeps its topic.  `limit` says how fast each subscription and processor may fill the
+    flow, in events and octets a second, limit=none takes it away; of a copy it is the only key, and the provider's.
+    """
     console.run(console.ask(lines.with_pairs(f"UPDATE {kind.upper()}", name, settings), name))
     console.tell(f"Updated {kind} {name}")
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from eson.errors import Usage
 from eson.model.principals import Principal
+from eson.model.rates import UNLIMITED, RateLimit
 
 
 class Visibility(enum.Enum):
@@ -23,7 +24,8 @@ class Flow:
 
     `topic` is the queue's real name at `broker` (a name of the configuration); `copy_of` is the source flow's name for a
     copy, else "".  `adopted`: the queue was there before the flow, and stays when the flow is deleted.
-    `retention_ms` and `retention_bytes` are None for the broker's default.  `settings` are the keys that somebody set:
+    `retention_ms` and `retention_bytes` are None for the broker's default.  `limit` holds for each processor that fills it
+    by itself.  `settings` are the keys that somebody set:
     only these are shown in TEXT beyond the draft's four lines.
     """
 
@@ -43,6 +45,7 @@ class Flow:
     lineage: tuple[str, ...] = ()
     settings: frozenset[str] = field(default_factory=frozenset)
     adopted: bool = False
+    limit: RateLimit = UNLIMITED
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ class MemoryProcessors:
         self.orders[order.id] = order
         self.change(order.id, login_refused=False)
 
+    async def amend(self, order: ProcessorOrder) -> None:
+        if self.orders.get(order.id, order) != order:
+            self.calls.append(("amend", order.id))
+            self.orders[order.id] = order
+
     async def pause(self, id: str) -> None:
         self.calls.append(("pause", id))
         if id in self.orders:

@@ -8,18 +8,23 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from eson.brokers.port import Access
+from eson.model.rates import UNLIMITED, RateLimit
 
 KINDS = ("bridge", "collector", "distributor", "signal")
 
 
 @dataclass(frozen=True)
 class ProcessorEnd:
-    """One end of a processor: a queue at a broker.  `foreign`: its address came from another participant."""
+    """One end of a processor: a queue at a broker.  `foreign`: its address came from another participant.
+
+    `limit`: no faster than this is a destination filled; of a source it means nothing.
+    """
 
     access: Access
     queue: str
     flow: str
     foreign: bool = False
+    limit: RateLimit = UNLIMITED
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,6 @@ class ProcessorOrder:
     sources: tuple[ProcessorEnd, ...]
     destinations: tuple[ProcessorEnd, ...]
     start: Mapping[int, int] | Literal["beginning", "now"] = "beginning"
-    records_per_second: int | None = None
-    bytes_per_second: int | None = None
     when: str = ""
     """A signal's condition (CloudEvents SQL), "" for all events."""
     lanes: bytes = field(default=b"", compare=False, repr=False)
@@ -70,6 +73,9 @@ class Processors(Protocol):
         """
 
     async def update(self, order: ProcessorOrder) -> None: ...
+
+    async def amend(self, order: ProcessorOrder) -> None:
+        """As `update` for one that is there, without waiting until it is ready; others are left alone."""
 
     async def pause(self, id: str) -> None: ...
 

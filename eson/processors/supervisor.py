@@ -91,6 +91,11 @@ class Supervisor:
         self._change(member, order)
         await self._until_ready(member)
 
+    async def amend(self, order: ProcessorOrder) -> None:
+        member = self._members.get(order.id)
+        if member is not None and member.order != order:
+            self._change(member, order)
+
     async def pause(self, id: str) -> None:
         member = self._members.get(id)
         if member is not None and not member.paused:

@@ -82,10 +82,16 @@ _ADOPTED = ("ALTER TABLE flows ADD COLUMN adopted BOOLEAN NOT NULL DEFAULT 0",)
 
 _JOURNALS = ("CREATE TABLE journals (processor TEXT PRIMARY KEY, lanes BLOB NOT NULL) WITHOUT ROWID",)
 
+_LIMITS = (
+    "ALTER TABLE flows ADD COLUMN records_per_second INTEGER",
+    "ALTER TABLE flows ADD COLUMN bytes_per_second INTEGER",
+)
+
 MIGRATIONS: Sequence[Migration] = (
     Migration(1, _FIRST),
     Migration(2, _PROCESSORS),
     Migration(3, _ADOPTED),
     Migration(4, _JOURNALS),
+    Migration(5, _LIMITS),
 )
 LATEST = MIGRATIONS[-1].number

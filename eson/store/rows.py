@@ -10,6 +10,7 @@ from typing import Any
 from eson.model.flows import Flow, Namespace, Visibility
 from eson.model.names import parent
 from eson.model.principals import parse_principal
+from eson.model.rates import RateLimit
 from eson.model.subscriptions import Side, State, Subscription
 from eson.store.records import Account, AuditEntry, Call, Intention, StoredCredential, StoredProcessor
 
@@ -87,6 +88,8 @@ def flow_row(value: Flow) -> Row:
         "lineage": _list(value.lineage),
         "settings": _list(sorted(value.settings)),
         "adopted": value.adopted,
+        "records_per_second": value.limit.records,
+        "bytes_per_second": value.limit.octets,
     }
 
 
@@ -108,6 +111,7 @@ def flow_of(row: Found) -> Flow:
         lineage=tuple(json.loads(row["lineage"])),
         settings=frozenset(json.loads(row["settings"])),
         adopted=row["adopted"],
+        limit=RateLimit(row["records_per_second"], row["bytes_per_second"]),
     )
 
 

@@ -35,6 +35,8 @@ flows = Table(
     Column("retention_bytes", Integer),
     *(_text(name) for name in ("mode", "copy_of", "lineage", "settings")),
     Column("adopted", Boolean, nullable=False),
+    Column("records_per_second", Integer),
+    Column("bytes_per_second", Integer),
 )
 
 subscriptions = Table(

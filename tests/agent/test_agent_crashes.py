@@ -17,6 +17,7 @@ from eson.fnap.core.grammar import parse_command
 from eson.fnap.core.render import error_line, outcome_bytes
 from eson.model.flows import Visibility
 from eson.model.principals import ANONYMOUS, Caller
+from eson.model.rates import RateLimit
 from eson.model.subscriptions import Side, State
 from eson.processors.memory import MemoryProcessors
 from eson.store.records import StoredProcessor
@@ -120,6 +121,8 @@ def cases() -> list[Case]:
         ("create flow", nothing, TEST, f"CREATE FLOW {F} partitions=3 visibility=public"),
         ("update flow", subscribed, TEST, f"UPDATE FLOW {F} partitions=4 retention=1d visibility=private"),
         ("update flow of strangers", anonymous, TEST, f"UPDATE FLOW {F} visibility=listed"),
+        ("limit a copy", subscribed, TEST, "UPDATE FLOW {copy} limit=7/s"),
+        ("limit what a bridge fills", bridge, TEST, "UPDATE FLOW there.flows.unix.ar limit=7/s"),
         ("delete flow", credential, TEST, f"DELETE FLOW {F}"),
         ("delete flow by force", subscribed, TEST, f"DELETE FLOW {F} FORCE"),
         ("create namespace", nothing, TEST, "CREATE NAMESPACE deep.flows.unix.ar"),
@@ -180,6 +183,7 @@ def cases() -> list[Case]:
             f"RESUME SUBSCRIPTION {G}",
         ),
         ("stop", subscribed, EMILIANO, f"STOP SUBSCRIPTION {G}"),
+        ("limit the local flow", subscribed, EMILIANO, f"UPDATE FLOW {G} limit=7/s"),
     ]
     made = []
     for group, places in (
@@ -334,6 +338,9 @@ def check_done(walk: Walk, reply: str) -> None:
         name = line.split()[2]
         assert run(world.unix.store.flow(name)) is None
         assert run(world.emiliano.store.flow(name)) is None
+    elif line.endswith("limit=7/s"):
+        ports = world.unix if walk.case.agent == "unix" else world.emiliano
+        assert run(ports.store.flow(line.format(copy=copy).split()[2])).limit == RateLimit(7)
     elif verb == "SUBSCRIBE":
         made = reply.split()[-3] if reply.startswith("220") else reply.split()[2]
         assert made in live
@@ -359,7 +366,7 @@ def state(world: World) -> Any:
     found: list[Any] = []
     for ports in (world.unix, world.emiliano):
         # partitions are never taken away again
-        found.append({one.name: one.visibility for one in run(ports.store.all_flows())})
+        found.append({one.name: (one.visibility, one.limit) for one in run(ports.store.all_flows())})
         found.append({one.name for one in run(ports.store.namespaces())})
         found += [{id: one.state for id, one in subscriptions(ports, side).items()} for side in Side]
         found.append({one.id: one.state for one in run(ports.store.processors())})
@@ -412,6 +419,9 @@ def check_participant(ports: Ports) -> None:
     for one in between:
         assert one.state is not State.REQUESTED
         assert set(one.sources + one.destinations) <= set(flows)
+    for order in processors.orders.values():
+        for end in order.destinations:
+            assert end.limit == flows[end.flow].limit
     check_processors(processors, [*provided.values(), *received.values(), *between])
     check_users(ports, flows, provided, received)
 

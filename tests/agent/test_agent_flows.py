@@ -27,7 +27,7 @@ def test_the_drafts_description_has_four_lines() -> None:
 
 def test_what_somebody_set_is_shown_in_order() -> None:
     world = World()
-    said = 'visibility=public retention=7d,1GiB description="Each second" partitions=3 mode=structured'
+    said = 'visibility=public retention=7d,1GiB description="Each second" partitions=3 mode=structured limit=9/S,8b/s'
     assert world.say(TEST, f"CREATE FLOW {F} {said}") == f"220 OK {F}"
     assert world.say(BOB, f"DESCRIBE FLOW {F}").split("\n")[5:] == [
         "visibility=public",
@@ -35,6 +35,7 @@ def test_what_somebody_set_is_shown_in_order() -> None:
         "partitions=3",
         "retention=7d,1GiB",
         "mode=structured",
+        "limit=9/s,8B/s",
         "220 OK",
     ]
     queue = world.unix.broker.queues[F].settings
@@ -62,7 +63,7 @@ def test_json_has_every_key() -> None:
         ("CREATE FLOW flows.unix.ar", "551 Not hosted here: flows.unix.ar"),
         (
             "CREATE FLOW y.flows.unix.ar colour=red",
-            "501 Usage: keys are visibility, description, partitions, retention, mode, topic",
+            "501 Usage: keys are visibility, description, partitions, retention, mode, limit, topic",
         ),
         ("CREATE FLOW y.flows.unix.ar partitions=0", "501 Usage: partitions=1 to 1000"),
         ("CREATE FLOW y.flows.unix.ar mode=loud", "504 mode is binary or structured"),

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from servers.embedded import StartEmbedded
 from servers.kafka_topics import Feed, bridge
 from servers.processor import ProcessorChild
 
+from eson.model.rates import RateLimit
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.messages import create_message
 from eson.processors.launcher import SpawnLauncher
@@ -188,6 +190,27 @@ def test_pause_and_resume_hold_for_all(flow: Distribution, start: Start) -> None
     assert child.order(resume=pb.Named(processor=order.id)) == ""
     flow.wait_equal()
     assert child.order(stop=pb.Named(processor=order.id)) == ""
+
+
+def test_each_keeps_a_limit_of_its_own(flow: Distribution, start: Start, tmp_path: Path) -> None:
+    """One is filled as fast as it goes, two no faster than each may, until their limits are taken away."""
+    whole = distributor(flow)
+    first, *others = flow.copies
+    limits = (100, 300)
+    ends = [replace(copy.end, limit=RateLimit(limit)) for copy, limit in zip(others, limits, strict=True)]
+    flow.topics.fill(flow.queue, 8000, **{"batch.num.messages": 10})
+    child = start(replace(whole, destinations=(first.end, *ends)))
+    child.wait_ready()
+    flow.wait_equal(first, seconds=10)
+    began, before = time.monotonic(), [copy.events() for copy in others]
+    time.sleep(3.0)  # the time over which a rate is measured
+    grew = [copy.events() - count for copy, count in zip(others, before, strict=True)]
+    seconds = time.monotonic() - began
+    for events, limit in zip(grew, limits, strict=True):
+        assert 0.6 * limit * seconds <= events <= limit * seconds + 20, (grew, seconds)
+    update = pb.Update(create=create_message(whole, str(tmp_path / "journal")))
+    assert child.order(update=update) == ""
+    flow.wait_equal(seconds=10)
 
 
 def test_kills_lose_nothing_and_repeat_nothing(flow: Distribution, start: Start) -> None:

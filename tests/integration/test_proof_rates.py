@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ from confluent_kafka import TopicPartition
 from servers.kafka import Kafka
 from servers.kafka_topics import Topics, bridge
 from servers.processor import ProcessorChild
+
+from eson.model.rates import RateLimit
 
 OCTETS = 1000
 """Of each event's value; what a batch adds is little beside it."""
@@ -24,7 +26,7 @@ PARTITIONS = 2
 
 @dataclass
 class Flow:
-    """What one bridge carries: `limit` in events a second, which is what its order says in `unit`."""
+    """What one bridge carries: `limit` in events a second, which is what the destination says in `unit`."""
 
     topics: Topics
     unit: str
@@ -41,11 +43,10 @@ class Flow:
         self.source = self.topics.create(f"source-{self.unit}", PARTITIONS)
         self.copy = self.topics.create(f"copy-{self.unit}", PARTITIONS)
         self.produce(self.piled_up)
-        octets = self.unit == "bytes_per_second"
-        limits = {self.unit: self.limit * OCTETS if octets else self.limit}
-        return ProcessorChild(
-            bridge(self.topics.end(self.source), self.topics.end(self.copy), **limits), journal
-        )
+        octets = self.unit == "octets"
+        limit = RateLimit(octets=self.limit * OCTETS) if octets else RateLimit(self.limit)
+        end = replace(self.topics.end(self.copy), limit=limit)
+        return ProcessorChild(bridge(self.topics.end(self.source), end), journal)
 
     def produce(self, count: int) -> None:
         for number in range(count):
@@ -72,10 +73,10 @@ def test_limits_are_kept_within_a_quarter(
     flows = [
         Flow(Topics(topics.bootstrap), unit, limit, piled_up)
         for unit, limit, piled_up in (
-            ("records_per_second", 200, 4000),
-            ("bytes_per_second", 150, 3000),
-            ("records_per_second", 150, 0),
-            ("bytes_per_second", 200, 0),
+            ("records", 200, 4000),
+            ("octets", 150, 3000),
+            ("records", 150, 0),
+            ("octets", 200, 0),
         )
     ]
     for number, flow in enumerate(flows):

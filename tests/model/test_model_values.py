@@ -12,6 +12,7 @@ from eson.errors import Conflict, EsonError, Usage
 from eson.model.flows import Visibility, ancestry_mark, parse_visibility
 from eson.model.positions import AtOffsets, AtTime, Beginning, Now, parse_position
 from eson.model.principals import ANONYMOUS, Caller, Principal, parse_principal, user
+from eson.model.rates import UNLIMITED, RateLimit, parse_rate_limit
 from eson.model.subscriptions import CHANGES, State, check_change
 
 
@@ -112,3 +113,22 @@ def test_visibility_and_lineage_marks() -> None:
     with pytest.raises(Usage):
         parse_visibility("secret")
     assert len(ancestry_mark("time.flows.unix.ar")) == 16
+
+
+NUMBERS = st.one_of(st.none(), st.integers(1, 10**10 - 1))
+
+
+@given(NUMBERS, NUMBERS)
+def test_a_limit_reads_what_it_writes(records: int | None, octets: int | None) -> None:
+    limit = RateLimit(records, octets)
+    assert parse_rate_limit(str(limit) or "none") == limit
+    assert bool(limit) == (limit != UNLIMITED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "7", "7/", "0/s", "0B/s", "1/s,1/s", "1B/s,2b/S", "1/s,", "1 /s", "1/s\n", "9" * 11 + "/s", "x"],
+)
+def test_what_is_no_limit_gets_the_usage(text: str) -> None:
+    with pytest.raises(Usage, match="limit"):
+        parse_rate_limit(text)

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eson.brokers.kafka.wire.batches import HEADER, BatchHeader
+from eson.model.rates import UNLIMITED, RateLimit
 from eson.processors.core.backoff import Backoff
 from eson.processors.core.batches import Verdict, judge
-from eson.processors.core.rates import Bucket
+from eson.processors.core.rates import Bucket, Limiter, limiters
 from eson.processors.core.sequences import advance, is_behind
 from eson.processors.core.transactions import ABORT, COMMIT, AbortedFilter, marker_kind
 
@@ -49,6 +50,29 @@ def test_no_more_than_the_rate_and_one_second_passes(steps: list[tuple[int, floa
         sent += units
         now += bucket.take(units, now)
         assert sent <= 100 * now + 100 + 1e-6
+
+
+@pytest.mark.parametrize(
+    "limit, wait",
+    [
+        (UNLIMITED, 0.0),
+        (RateLimit(10), 19.0),
+        (RateLimit(octets=100), 9.0),
+        (RateLimit(10, 100), 19.0),
+        (RateLimit(1000, 100), 9.0),
+    ],
+)
+def test_the_stricter_of_two_rates_holds(limit: RateLimit, wait: float) -> None:
+    """A batch of 200 records in 1,000 octets; a second's worth was there."""
+    assert Limiter(limit, 0.0).take(200, 1000, 0.0) == wait
+
+
+def test_a_limit_that_stays_forgets_nothing_and_a_new_one_begins_anew() -> None:
+    first = limiters({0: RateLimit(10), 1: RateLimit(10), 2: UNLIMITED}, {}, 0.0)
+    for one in first.values():
+        one.take(100, 1, 0.0)
+    second = limiters({0: RateLimit(10), 1: RateLimit(20), 3: RateLimit(10)}, first, 1.0)
+    assert {number: one.take(10, 1, 1.0) for number, one in second.items()} == {0: 9.0, 1: 0.0, 3: 0.0}
 
 
 def control(kind: int) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from eson.brokers.port import Access
+from eson.model.rates import RateLimit
 from eson.model.servers import Server
 from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
@@ -22,7 +23,8 @@ ACCESS = Access(
     (Server("kf1.unix.ar", 9092), Server("::1", 9093)), "sasl_ssl", "SCRAM-SHA-256", "u", "secret", "PEM"
 )
 END = ProcessorEnd(ACCESS, "time.flows.unix.ar", "time.flows.unix.ar", foreign=True)
-ORDER = ProcessorOrder("p-abcdefg", "bridge", (END,), (END,), {0: 5, 3: 2**40}, 100, 1000)
+LIMITED = replace(END, limit=RateLimit(100, 9_999_999_999))
+ORDER = ProcessorOrder("p-abcdefg", "bridge", (END,), (LIMITED,), {0: 5, 3: 2**40})
 
 
 @pytest.mark.parametrize(
@@ -30,9 +32,9 @@ ORDER = ProcessorOrder("p-abcdefg", "bridge", (END,), (END,), {0: 5, 3: 2**40}, 
     [
         ORDER,
         replace(ORDER, start="now"),
-        replace(ORDER, start="beginning", records_per_second=None),
+        replace(ORDER, start="beginning", destinations=(replace(END, limit=RateLimit(None, 1)),)),
         replace(ORDER, kind="collector", sources=(END, END)),
-        replace(ORDER, kind="distributor", destinations=(END, END)),
+        replace(ORDER, kind="distributor", destinations=(END, LIMITED)),
         replace(ORDER, kind="signal", sources=(END, END), destinations=(END, END)),
     ],
 )

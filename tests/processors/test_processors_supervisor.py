@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs
 
 from eson.brokers.port import Access
 from eson.errors import NameNotAllowed, TryLater
+from eson.model.rates import RateLimit
 from eson.model.servers import Server
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.framing import FrameReader, frame
@@ -228,6 +229,33 @@ def test_a_refused_login_is_told_once_and_a_new_credential_helps(house: House) -
     house.child.ends()
     house.clock.advance(1)
     assert read_create(house.step()[1].create) == renewed
+
+
+def test_an_amended_order_reaches_what_is_there_and_nobody_waits(house: House) -> None:
+    house.create()
+    limited = replace(ORDER, destinations=(replace(END, limit=RateLimit(5, 1000)),))
+    house.ready = False
+    done(house.supervisor.amend(limited))
+    (update,) = house.step()
+    assert read_create(update.update.create) == limited
+    done(house.supervisor.amend(limited))
+    assert house.step() == [], "what it knows it is not told again"
+    house.child.ends()
+    house.clock.advance(1)
+    assert read_create(house.step()[1].create) == limited
+
+
+def test_an_amended_order_starts_nothing(house: House) -> None:
+    done(house.supervisor.amend(ORDER))
+    assert house.supervisor.ids() == []
+    house.create()
+    wait = start(house.supervisor.pause(ID))
+    house.step()
+    result(wait)
+    done(house.supervisor.amend(replace(ORDER, destinations=(replace(END, limit=RateLimit(5)),))))
+    (update,) = house.step()
+    assert update.update.create.paused
+    assert house.status.state == "paused"
 
 
 def test_pause_holds_over_a_restart_and_resume_ends_it(house: House) -> None:

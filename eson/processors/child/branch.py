@@ -10,7 +10,7 @@ import contextlib
 import gc
 import random
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.trouble import Again, Failing, LoginRefused, Silent, Stopped, Trouble
 from eson.processors.child.window import Windows
 from eson.processors.core.backoff import Backoff
-from eson.processors.core.rates import Bucket
+from eson.processors.core.rates import Limiter, limiters
 from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd, ProcessorOrder
 
@@ -94,7 +94,8 @@ class Branch:
         self._since: datetime | None = None
         self._settle = False
         self._max_bytes: dict[int, int] = {}
-        self._limits = self._buckets()
+        self._limiters: Mapping[int, Limiter] = {}
+        self._limit()
         self._task = asyncio.get_running_loop().create_task(self._live())
 
     # Orders
@@ -106,7 +107,7 @@ class Branch:
 
     def renewed(self) -> None:
         """So that credentials, servers or limits are others now."""
-        self._limits = self._buckets()
+        self._limit()
         self._backoff.reset()
         self.ordered()
 
@@ -120,9 +121,9 @@ class Branch:
         self._task.cancel()
         return asyncio.gather(self._task, return_exceptions=True)
 
-    def _buckets(self) -> tuple[Bucket, Bucket]:
-        now, order = asyncio.get_running_loop().time(), self._course.order
-        return Bucket(order.records_per_second, now), Bucket(order.bytes_per_second, now)
+    def _limit(self) -> None:
+        limits = {number: self._course.order.destinations[number].limit for number in self.numbers}
+        self._limiters = limiters(limits, self._limiters, asyncio.get_running_loop().time())
 
     # Sessions
 
@@ -162,7 +163,7 @@ class Branch:
                 [self._cluster(end, "source") for end in course.order.sources],
                 {n: self._cluster(course.order.destinations[n], "destination") for n in self.numbers},
                 self._counters,
-                self._limits,
+                self._limiters,
                 self._max_bytes,
                 self._windows,
                 settled,

@@ -34,10 +34,12 @@ from eson.processors.core.journal import (
     leader_epoch_line,
     skip_line,
 )
-from eson.processors.core.rates import Bucket
+from eson.processors.core.rates import Limiter
 from eson.processors.port import ProcessorOrder
 
 REFRESH = 30.0
+LEAST_FETCH = 64 << 10
+"""Octets that an answer may have, however low a limit is."""
 OUTSTANDING = 2 * FETCH_BYTES
 """Octets that wait for acknowledgement before the next answer is planned."""
 RENEW_AT = 0.8
@@ -58,13 +60,14 @@ class Session:
         sources: list[Cluster],
         destinations: Mapping[int, Cluster],
         counters: Counters,
-        limits: tuple[Bucket, Bucket],
+        limiters: Mapping[int, Limiter],
         max_bytes: Mapping[int, int],
         windows: Windows,
         settled: bool = False,
     ) -> None:
         self._order, self._file, self._counters = order, journal, counters
-        self._limits, self._max_bytes, self._settled = limits, max_bytes, settled
+        self._limiters, self._max_bytes, self._settled = limiters, max_bytes, settled
+        self._limited = any(one.limit for one in limiters.values())
         self._clusters, self._windows = (sources, destinations), windows
         self._sources: list[End] = []
         self._destinations: dict[int, End] = {}
@@ -153,8 +156,8 @@ class Session:
                 )
 
     def _make_fetchers(self) -> None:
-        rate = self._order.bytes_per_second
-        size = FETCH_BYTES if not rate else min(FETCH_BYTES, max(rate, 64 << 10))
+        rates = [one.limit.octets for one in self._limiters.values() if one.limit.octets]
+        size = max(LEAST_FETCH, min([FETCH_BYTES, *rates]))
         for number, end in enumerate(self._sources):
             mine: dict[int, list[RunningLane]] = {}
             for lane in self.lanes:
@@ -238,7 +241,7 @@ class Session:
         if self._note_planned(planned):
             self._note_acknowledged()
             self._file.sync()
-        if not self._order.records_per_second and not self._order.bytes_per_second:
+        if not self._limited:
             await self._send(planned)
             return
         for batch in planned:  # an answer may hold many seconds' worth
@@ -283,9 +286,8 @@ class Session:
 
     def _spend(self, batch: Planned) -> float:
         """Seconds for which nothing more may be sent."""
-        now = self._loop.time()
-        records, octets = self._limits
-        return max(records.take(batch.records, now), octets.take(batch.size, now))
+        limiter = self._limiters[batch.lane.state.lane.destination]
+        return limiter.take(batch.records, batch.size, self._loop.time())
 
     def _acknowledged(self, batch: Planned, offset: int) -> None:
         lane = batch.lane

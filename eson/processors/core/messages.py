@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from eson.brokers.port import Access
+from eson.model.rates import RateLimit
 from eson.model.servers import Server
 from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
@@ -33,8 +34,6 @@ def create_message(
         kind=_KINDS[order.kind],
         sources=[_end_message(end) for end in order.sources],
         destinations=[_end_message(end) for end in order.destinations],
-        records_per_second=order.records_per_second or 0,
-        bytes_per_second=order.bytes_per_second or 0,
         journal=journal,
         when=order.when,
         addresses=_addresses_message(reach),
@@ -63,8 +62,6 @@ def read_create(message: pb.Create) -> ProcessorOrder:
         sources=sources,
         destinations=destinations,
         start=_start(message.start),
-        records_per_second=message.records_per_second or None,
-        bytes_per_second=message.bytes_per_second or None,
         when=message.when,
         lanes=message.lanes,
     )
@@ -122,6 +119,8 @@ def _end_message(end: ProcessorEnd) -> pb.End:
         queue=end.queue,
         flow=end.flow,
         foreign=end.foreign,
+        records_per_second=end.limit.records or 0,
+        bytes_per_second=end.limit.octets or 0,
     )
 
 
@@ -138,7 +137,8 @@ def _end(message: pb.End) -> ProcessorEnd:
         password=message.password,
         trust=message.trust,
     )
-    return ProcessorEnd(access, message.queue, message.flow, message.foreign)
+    limit = RateLimit(message.records_per_second or None, message.bytes_per_second or None)
+    return ProcessorEnd(access, message.queue, message.flow, message.foreign, limit)
 
 
 def _address(server: Server) -> str:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$eson/processors/core/processor.proto\x12\x0f\x65son.processors\"\xc1\x02\n\x05Order\x12\n\n\x02id\x18\x01 \x01(\x04\x12\'\n\x05hello\x18\x02 \x01(\x0b\x32\x16.eson.processors.HelloH\x00\x12)\n\x06\x63reate\x18\x03 \x01(\x0b\x32\x17.eson.processors.CreateH\x00\x12)\n\x06update\x18\x04 \x01(\x0b\x32\x17.eson.processors.UpdateH\x00\x12\'\n\x05pause\x18\x05 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x12(\n\x06resume\x18\x06 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x12)\n\x07\x64\x65stroy\x18\x07 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x12&\n\x04stop\x18\x08 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x42\x07\n\x05order\"\xf5\x01\n\x06Report\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x17.eson.processors.AnswerH\x00\x12\'\n\x05ready\x18\x02 \x01(\x0b\x32\x16.eson.processors.ReadyH\x00\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x19.eson.processors.ProgressH\x00\x12\x33\n\x0bunreachable\x18\x04 \x01(\x0b\x32\x1c.eson.processors.UnreachableH\x00\x12)\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x18.eson.processors.FailureH\x00\x42\x08\n\x06report\"\x18\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\"\xdd\x02\n\x06\x43reate\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.eson.processors.Kind\x12%\n\x07sources\x18\x03 \x03(\x0b\x32\x14.eson.processors.End\x12*\n\x0c\x64\x65stinations\x18\x04 \x03(\x0b\x32\x14.eson.processors.End\x12%\n\x05start\x18\x05 \x01(\x0b\x32\x16.eson.processors.Start\x12\x1a\n\x12records_per_second\x18\x06 \x01(\x04\x12\x18\n\x10\x62ytes_per_second\x18\x07 \x01(\x04\x12\x0f\n\x07journal\x18\x08 \x01(\t\x12\x0c\n\x04when\x18\t \x01(\t\x12-\n\taddresses\x18\n \x01(\x0b\x32\x1a.eson.processors.Addresses\x12\x0e\n\x06paused\x18\x0b \x01(\x08\x12\r\n\x05lanes\x18\x0c \x01(\x0c\"\xcc\x01\n\tAddresses\x12\x15\n\rallow_private\x18\x01 \x03(\t\x12\x0b\n\x03own\x18\x02 \x03(\t\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12\x0f\n\x07\x64omains\x18\x04 \x03(\t\x12\x10\n\x08resolver\x18\x05 \x01(\t\x12\x38\n\x07resolve\x18\x06 \x03(\x0b\x32\'.eson.processors.Addresses.ResolveEntry\x1a.\n\x0cResolveEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbb\x01\n\x05Start\x12+\n\x05where\x18\x01 \x01(\x0e\x32\x1c.eson.processors.Start.Where\x12\x34\n\x07offsets\x18\x02 \x03(\x0b\x32#.eson.processors.Start.OffsetsEntry\x1a.\n\x0cOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x1f\n\x05Where\x12\r\n\tBEGINNING\x10\x00\x12\x07\n\x03NOW\x10\x01\"\x9c\x01\n\x03\x45nd\x12\x0f\n\x07servers\x18\x01 \x03(\t\x12\x10\n\x08security\x18\x02 \x01(\t\x12\x11\n\tmechanism\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\r\n\x05trust\x18\x06 \x01(\t\x12\r\n\x05queue\x18\x07 \x01(\t\x12\x0c\n\x04\x66low\x18\x08 \x01(\t\x12\x0f\n\x07\x66oreign\x18\t \x01(\x08\"1\n\x06Update\x12\'\n\x06\x63reate\x18\x01 \x01(\x0b\x32\x17.eson.processors.Create\"\x1a\n\x05Named\x12\x11\n\tprocessor\x18\x01 \x01(\t\"#\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"<\n\x05Ready\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\x11\n\tguarantee\x18\x02 \x01(\t\x12\r\n\x05lanes\x18\x03 \x01(\x0c\"\xce\x01\n\x08Progress\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\x0b\n\x03lag\x18\x04 \x01(\x04\x12\x0c\n\x04rate\x18\x05 \x01(\x01\x12\x12\n\nlast_event\x18\x06 \x01(\x03\x12,\n\tpositions\x18\x07 \x03(\x0b\x32\x19.eson.processors.Position\x12\"\n\x04gaps\x18\x08 \x03(\x0b\x32\x14.eson.processors.Gap\x12\x0e\n\x06paused\x18\t \x01(\x08\"J\n\x08Position\x12\x0e\n\x06source\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\"E\n\x03Gap\x12\x0e\n\x06source\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x66irst\x18\x03 \x01(\x03\x12\x0c\n\x04last\x18\x04 \x01(\x03\"e\n\x0bUnreachable\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x15\n\rlogin_refused\x18\x04 \x01(\x08\x12\r\n\x05lanes\x18\x05 \x01(\x0c\"L\n\x07\x46\x61ilure\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07stopped\x18\x03 \x01(\x08\x12\r\n\x05lanes\x18\x04 \x01(\x0c*T\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\n\n\x06\x42RIDGE\x10\x01\x12\r\n\tCOLLECTOR\x10\x02\x12\x0f\n\x0b\x44ISTRIBUTOR\x10\x03\x12\n\n\x06SIGNAL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$eson/processors/core/processor.proto\x12\x0f\x65son.processors\"\xc1\x02\n\x05Order\x12\n\n\x02id\x18\x01 \x01(\x04\x12\'\n\x05hello\x18\x02 \x01(\x0b\x32\x16.eson.processors.HelloH\x00\x12)\n\x06\x63reate\x18\x03 \x01(\x0b\x32\x17.eson.processors.CreateH\x00\x12)\n\x06update\x18\x04 \x01(\x0b\x32\x17.eson.processors.UpdateH\x00\x12\'\n\x05pause\x18\x05 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x12(\n\x06resume\x18\x06 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x12)\n\x07\x64\x65stroy\x18\x07 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x12&\n\x04stop\x18\x08 \x01(\x0b\x32\x16.eson.processors.NamedH\x00\x42\x07\n\x05order\"\xf5\x01\n\x06Report\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x17.eson.processors.AnswerH\x00\x12\'\n\x05ready\x18\x02 \x01(\x0b\x32\x16.eson.processors.ReadyH\x00\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x19.eson.processors.ProgressH\x00\x12\x33\n\x0bunreachable\x18\x04 \x01(\x0b\x32\x1c.eson.processors.UnreachableH\x00\x12)\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x18.eson.processors.FailureH\x00\x42\x08\n\x06report\"\x18\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\"\xb3\x02\n\x06\x43reate\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.eson.processors.Kind\x12%\n\x07sources\x18\x03 \x03(\x0b\x32\x14.eson.processors.End\x12*\n\x0c\x64\x65stinations\x18\x04 \x03(\x0b\x32\x14.eson.processors.End\x12%\n\x05start\x18\x05 \x01(\x0b\x32\x16.eson.processors.Start\x12\x0f\n\x07journal\x18\x08 \x01(\t\x12\x0c\n\x04when\x18\t \x01(\t\x12-\n\taddresses\x18\n \x01(\x0b\x32\x1a.eson.processors.Addresses\x12\x0e\n\x06paused\x18\x0b \x01(\x08\x12\r\n\x05lanes\x18\x0c \x01(\x0cJ\x04\x08\x06\x10\x07J\x04\x08\x07\x10\x08\"\xcc\x01\n\tAddresses\x12\x15\n\rallow_private\x18\x01 \x03(\t\x12\x0b\n\x03own\x18\x02 \x03(\t\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12\x0f\n\x07\x64omains\x18\x04 \x03(\t\x12\x10\n\x08resolver\x18\x05 \x01(\t\x12\x38\n\x07resolve\x18\x06 \x03(\x0b\x32\'.eson.processors.Addresses.ResolveEntry\x1a.\n\x0cResolveEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbb\x01\n\x05Start\x12+\n\x05where\x18\x01 \x01(\x0e\x32\x1c.eson.processors.Start.Where\x12\x34\n\x07offsets\x18\x02 \x03(\x0b\x32#.eson.processors.Start.OffsetsEntry\x1a.\n\x0cOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x1f\n\x05Where\x12\r\n\tBEGINNING\x10\x00\x12\x07\n\x03NOW\x10\x01\"\xd2\x01\n\x03\x45nd\x12\x0f\n\x07servers\x18\x01 \x03(\t\x12\x10\n\x08security\x18\x02 \x01(\t\x12\x11\n\tmechanism\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\r\n\x05trust\x18\x06 \x01(\t\x12\r\n\x05queue\x18\x07 \x01(\t\x12\x0c\n\x04\x66low\x18\x08 \x01(\t\x12\x0f\n\x07\x66oreign\x18\t \x01(\x08\x12\x1a\n\x12records_per_second\x18\n \x01(\x04\x12\x18\n\x10\x62ytes_per_second\x18\x0b \x01(\x04\"1\n\x06Update\x12\'\n\x06\x63reate\x18\x01 \x01(\x0b\x32\x17.eson.processors.Create\"\x1a\n\x05Named\x12\x11\n\tprocessor\x18\x01 \x01(\t\"#\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"<\n\x05Ready\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\x11\n\tguarantee\x18\x02 \x01(\t\x12\r\n\x05lanes\x18\x03 \x01(\x0c\"\xce\x01\n\x08Progress\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\x0b\n\x03lag\x18\x04 \x01(\x04\x12\x0c\n\x04rate\x18\x05 \x01(\x01\x12\x12\n\nlast_event\x18\x06 \x01(\x03\x12,\n\tpositions\x18\x07 \x03(\x0b\x32\x19.eson.processors.Position\x12\"\n\x04gaps\x18\x08 \x03(\x0b\x32\x14.eson.processors.Gap\x12\x0e\n\x06paused\x18\t \x01(\x08\"J\n\x08Position\x12\x0e\n\x06source\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x03\"E\n\x03Gap\x12\x0e\n\x06source\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x66irst\x18\x03 \x01(\x03\x12\x0c\n\x04last\x18\x04 \x01(\x03\"e\n\x0bUnreachable\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x15\n\rlogin_refused\x18\x04 \x01(\x08\x12\r\n\x05lanes\x18\x05 \x01(\x0c\"L\n\x07\x46\x61ilure\x12\x11\n\tprocessor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07stopped\x18\x03 \x01(\x08\x12\r\n\x05lanes\x18\x04 \x01(\x0c*T\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\n\n\x06\x42RIDGE\x10\x01\x12\r\n\tCOLLECTOR\x10\x02\x12\x0f\n\x0b\x44ISTRIBUTOR\x10\x03\x12\n\n\x06SIGNAL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDRESSES_RESOLVEENTRY']._serialized_options = b'8\001'
   _globals['_START_OFFSETSENTRY']._loaded_options = None
   _globals['_START_OFFSETSENTRY']._serialized_options = b'8\001'
-  _globals['_KIND']._serialized_start=2278
-  _globals['_KIND']._serialized_end=2362
+  _globals['_KIND']._serialized_start=2290
+  _globals['_KIND']._serialized_end=2374
   _globals['_ORDER']._serialized_start=58
   _globals['_ORDER']._serialized_end=379
   _globals['_REPORT']._serialized_start=382
@@ -44,35 +44,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=629
   _globals['_HELLO']._serialized_end=653
   _globals['_CREATE']._serialized_start=656
-  _globals['_CREATE']._serialized_end=1005
-  _globals['_ADDRESSES']._serialized_start=1008
-  _globals['_ADDRESSES']._serialized_end=1212
-  _globals['_ADDRESSES_RESOLVEENTRY']._serialized_start=1166
-  _globals['_ADDRESSES_RESOLVEENTRY']._serialized_end=1212
-  _globals['_START']._serialized_start=1215
-  _globals['_START']._serialized_end=1402
-  _globals['_START_OFFSETSENTRY']._serialized_start=1323
-  _globals['_START_OFFSETSENTRY']._serialized_end=1369
-  _globals['_START_WHERE']._serialized_start=1371
-  _globals['_START_WHERE']._serialized_end=1402
-  _globals['_END']._serialized_start=1405
-  _globals['_END']._serialized_end=1561
-  _globals['_UPDATE']._serialized_start=1563
-  _globals['_UPDATE']._serialized_end=1612
-  _globals['_NAMED']._serialized_start=1614
-  _globals['_NAMED']._serialized_end=1640
-  _globals['_ANSWER']._serialized_start=1642
-  _globals['_ANSWER']._serialized_end=1677
-  _globals['_READY']._serialized_start=1679
-  _globals['_READY']._serialized_end=1739
-  _globals['_PROGRESS']._serialized_start=1742
-  _globals['_PROGRESS']._serialized_end=1948
-  _globals['_POSITION']._serialized_start=1950
-  _globals['_POSITION']._serialized_end=2024
-  _globals['_GAP']._serialized_start=2026
-  _globals['_GAP']._serialized_end=2095
-  _globals['_UNREACHABLE']._serialized_start=2097
-  _globals['_UNREACHABLE']._serialized_end=2198
-  _globals['_FAILURE']._serialized_start=2200
-  _globals['_FAILURE']._serialized_end=2276
+  _globals['_CREATE']._serialized_end=963
+  _globals['_ADDRESSES']._serialized_start=966
+  _globals['_ADDRESSES']._serialized_end=1170
+  _globals['_ADDRESSES_RESOLVEENTRY']._serialized_start=1124
+  _globals['_ADDRESSES_RESOLVEENTRY']._serialized_end=1170
+  _globals['_START']._serialized_start=1173
+  _globals['_START']._serialized_end=1360
+  _globals['_START_OFFSETSENTRY']._serialized_start=1281
+  _globals['_START_OFFSETSENTRY']._serialized_end=1327
+  _globals['_START_WHERE']._serialized_start=1329
+  _globals['_START_WHERE']._serialized_end=1360
+  _globals['_END']._serialized_start=1363
+  _globals['_END']._serialized_end=1573
+  _globals['_UPDATE']._serialized_start=1575
+  _globals['_UPDATE']._serialized_end=1624
+  _globals['_NAMED']._serialized_start=1626
+  _globals['_NAMED']._serialized_end=1652
+  _globals['_ANSWER']._serialized_start=1654
+  _globals['_ANSWER']._serialized_end=1689
+  _globals['_READY']._serialized_start=1691
+  _globals['_READY']._serialized_end=1751
+  _globals['_PROGRESS']._serialized_start=1754
+  _globals['_PROGRESS']._serialized_end=1960
+  _globals['_POSITION']._serialized_start=1962
+  _globals['_POSITION']._serialized_end=2036
+  _globals['_GAP']._serialized_start=2038
+  _globals['_GAP']._serialized_end=2107
+  _globals['_UNREACHABLE']._serialized_start=2109
+  _globals['_UNREACHABLE']._serialized_end=2210
+  _globals['_FAILURE']._serialized_start=2212
+  _globals['_FAILURE']._serialized_end=2288
 # @@protoc_insertion_point(module_scope)

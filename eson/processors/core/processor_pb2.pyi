@@ -169,8 +169,6 @@ class Create(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     DESTINATIONS_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
-    RECORDS_PER_SECOND_FIELD_NUMBER: _builtins.int
-    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     JOURNAL_FIELD_NUMBER: _builtins.int
     WHEN_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
@@ -179,9 +177,6 @@ class Create(_message.Message):
     processor: _builtins.str
     """Names the processor in every other message."""
     kind: Global___Kind.ValueType
-    records_per_second: _builtins.int
-    """0: no limit."""
-    bytes_per_second: _builtins.int
     journal: _builtins.str
     """Path of the journal, kept between runs."""
     when: _builtins.str
@@ -208,8 +203,6 @@ class Create(_message.Message):
         sources: _abc.Iterable[Global___End] | None = ...,
         destinations: _abc.Iterable[Global___End] | None = ...,
         start: Global___Start | None = ...,
-        records_per_second: _builtins.int = ...,
-        bytes_per_second: _builtins.int = ...,
         journal: _builtins.str = ...,
         when: _builtins.str = ...,
         addresses: Global___Addresses | None = ...,
@@ -218,7 +211,7 @@ class Create(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "bytes_per_second", b"bytes_per_second", "destinations", b"destinations", "journal", b"journal", "kind", b"kind", "lanes", b"lanes", "paused", b"paused", "processor", b"processor", "records_per_second", b"records_per_second", "sources", b"sources", "start", b"start", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "destinations", b"destinations", "journal", b"journal", "kind", b"kind", "lanes", b"lanes", "paused", b"paused", "processor", b"processor", "sources", b"sources", "start", b"start", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -363,6 +356,8 @@ class End(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     FLOW_FIELD_NUMBER: _builtins.int
     FOREIGN_FIELD_NUMBER: _builtins.int
+    RECORDS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     security: _builtins.str
     """plaintext | ssl | sasl_plaintext | sasl_ssl"""
     mechanism: _builtins.str
@@ -374,6 +369,9 @@ class End(_message.Message):
     flow: _builtins.str
     foreign: _builtins.bool
     """Its addresses came from another participant."""
+    records_per_second: _builtins.int
+    """Of a destination: no faster than this is it filled.  0: no limit."""
+    bytes_per_second: _builtins.int
     @_builtins.property
     def servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """host:port"""
@@ -390,10 +388,12 @@ class End(_message.Message):
         queue: _builtins.str = ...,
         flow: _builtins.str = ...,
         foreign: _builtins.bool = ...,
+        records_per_second: _builtins.int = ...,
+        bytes_per_second: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "foreign", b"foreign", "mechanism", b"mechanism", "password", b"password", "queue", b"queue", "security", b"security", "servers", b"servers", "trust", b"trust", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_second", b"bytes_per_second", "flow", b"flow", "foreign", b"foreign", "mechanism", b"mechanism", "password", b"password", "queue", b"queue", "records_per_second", b"records_per_second", "security", b"security", "servers", b"servers", "trust", b"trust", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

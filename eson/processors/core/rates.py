@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from eson.model.rates import RateLimit
+
 
 class Bucket:
     """`per_second` units a second, at most one second's worth at once; None: no limit.  Times in seconds."""
@@ -19,3 +23,21 @@ class Bucket:
         self._level = min(float(self._rate), filled) - units
         self._at = now
         return max(0.0, -self._level / self._rate)
+
+
+class Limiter:
+    """Keeps what one destination gets within its limit.  Times in seconds."""
+
+    def __init__(self, limit: RateLimit, now: float) -> None:
+        self.limit = limit
+        self._records, self._octets = Bucket(limit.records, now), Bucket(limit.octets, now)
+
+    def take(self, records: int, octets: int, now: float) -> float:
+        """Takes what was sent and answers for how many seconds nothing more may be."""
+        return max(self._records.take(records, now), self._octets.take(octets, now))
+
+
+def limiters(limits: Mapping[int, RateLimit], known: Mapping[int, Limiter], now: float) -> dict[int, Limiter]:
+    """One for each destination; where the limit is still the same, the known one: what was sent is not forgotten."""
+    same = {number: one for number, one in known.items() if limits.get(number) == one.limit}
+    return {number: same.get(number) or Limiter(limit, now) for number, limit in limits.items()}

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, execute
 from eson.errors import Conflict
 from eson.model.flows import Flow, Namespace, Visibility
 from eson.model.principals import ANONYMOUS, Principal, user
+from eson.model.rates import RateLimit
 from eson.model.subscriptions import Side, State, Subscription
 from eson.store import port
 from eson.store.memory import MemoryStore
@@ -87,11 +88,13 @@ def test_gives_back_a_flow_as_it_was_put(store: port.Store) -> None:
         retention_bytes=2**40,
         lineage=("0123456789abcdef",),
         settings=frozenset({"partitions", "description"}),
+        limit=RateLimit(1000, 9_999_999_999),
     )
     run(store.apply(port.PutFlow(value)))
     assert run(store.flow(value.name)) == value
-    run(store.apply(port.PutFlow(replace(value, description="other"))))
-    assert run(store.flow(value.name)).description == "other"
+    other = replace(value, description="other", limit=RateLimit(octets=1))
+    run(store.apply(port.PutFlow(other)))
+    assert run(store.flow(value.name)) == other
     run(store.apply(port.DropFlow(value.name)))
     run(store.apply(port.DropFlow(value.name)))
     assert run(store.flow(value.name)) is None
