@@ -74,7 +74,10 @@ class Supervised:
     def ordered(self) -> None:
         """It was told something after which it says again when it is ready."""
         self._ready = False
-        self._set("paused" if self.paused else "starting")
+        if self.paused:
+            self._set("paused", lag=None, rate=None)  # nobody looks how far behind it is
+        else:
+            self._set("starting")
 
     def stopped(self) -> None:
         """It was ended by order."""
@@ -141,8 +144,8 @@ class Supervised:
         gaps = dict.fromkeys((gap.source, gap.partition, gap.first, gap.last) for gap in progress.gaps)
         self.status = replace(
             self.status,
-            lag=progress.lag,
-            rate=progress.rate,
+            lag=None if self.paused else progress.lag,
+            rate=None if self.paused else progress.rate,
             last_event=last or self.status.last_event,
             gaps=tuple(gap[1:] for gap in gaps),
         )

@@ -275,6 +275,23 @@ def test_pause_holds_over_a_restart_and_resume_ends_it(house: House) -> None:
     assert house.states.count("paused") == 1
 
 
+def test_nobody_is_told_how_far_behind_a_paused_one_is(house: House) -> None:
+    """It does not look: what it knew last would say that nothing waits."""
+    house.create()
+    says(house.child, progress=pb.Progress(processor=ID, records=5, lag=7, rate=2.0))
+    wait = start(house.supervisor.pause(ID))
+    assert (house.status.lag, house.status.rate) == (None, None)
+    house.step()
+    result(wait)
+    says(house.child, progress=pb.Progress(processor=ID, records=5, lag=7))
+    assert (house.status.lag, house.status.rate) == (None, None)
+    wait = start(house.supervisor.resume(ID))
+    house.step()
+    result(wait)
+    says(house.child, progress=pb.Progress(processor=ID, records=5, lag=9))
+    assert house.status.lag == 9
+
+
 @pytest.mark.parametrize("verb", ["stop_processor", "destroy"])
 def test_stopping_closes_the_conversation_and_waits_for_the_end(
     house: House, tmp_path: Path, verb: str
