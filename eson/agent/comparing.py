@@ -203,7 +203,8 @@ class Comparing:
 
     async def _is_known(self, id: str) -> bool:
         if PROCESSOR_ID.match(id):
-            return await self._store.processor(id) is not None
+            record = await self._store.processor(id)
+            return record is not None and record.state is not State.ENDED
         return await self._carriers.find(id) is not None
 
     async def _settle(self, record: Subscription) -> bool:

@@ -22,7 +22,7 @@ from eson.store.port import Store
 class ProcessorEnds(Protocol):
     """Whoever makes and ends processors between local flows."""
 
-    async def end(self, id: str, actor: Principal | str) -> None: ...
+    async def end(self, id: str, reason: Reason, actor: Principal | str) -> None: ...
 
 
 class Endings:
@@ -59,7 +59,7 @@ class Endings:
         for one in [*reading, *await self._store.processors(destination=flow)]:
             if self.processing is None:
                 raise RuntimeError("processors between local flows are not in place yet")
-            await self.processing.end(one.id, actor)
+            await self.processing.end(one.id, Reason.FLOW_DELETED, actor)
 
 
 class Unsubscribing:
@@ -80,8 +80,9 @@ class Unsubscribing:
     async def unsubscribe(self, caller: Caller, command: Unsubscribe) -> Ok:
         """By copy or local flow, at either side's agent.  Raises `NoSuch`, `NotAllowed`, `Conflict`, `TryLater`."""
         if PROCESSOR_ID.match(command.id):
-            await self._local.find(caller, command.id)
-            await self._processing.end(command.id, caller.principal)
+            processor = await self._local.find(caller, command.id)
+            reason = Reason.UNSUBSCRIBED if processor.owner in caller.principals else Reason.REMOVED
+            await self._processing.end(processor.id, reason, caller.principal)
             return Ok()
         record = await self._finding.find(caller, command.id)
         if record.side is Side.SUBSCRIBER:

@@ -15,7 +15,7 @@ from eson.agent.records import every_subscription, quietly
 from eson.errors import Busy
 from eson.model.principals import Caller
 from eson.model.subscriptions import Reason, Side, State, Subscription
-from eson.store.port import DropCredential, DropSubscription, PutSubscription, Store
+from eson.store.port import DropCredential, DropProcessor, DropSubscription, PutSubscription, Store
 
 RENEWALS = 100
 """A renewal is written down when this part of the lease has passed since the last, so that checks cost no writes."""
@@ -91,12 +91,11 @@ class Lapses:
     async def forget_ended(self) -> None:
         """Drops the records of what ended long ago."""
         before = self._clock.now() - self._limits.history
-        while True:
-            ended = await self._store.ended_before(before)
-            if not ended:
-                return
+        while ended := await self._store.ended_before(before):
             for one in ended:
                 await self._store.apply(DropSubscription(one.side, one.id), DropCredential(one.side, one.id))
+        while processors := await self._store.processors_ended_before(before):
+            await self._store.apply(*(DropProcessor(one.id) for one in processors))
 
 
 def grace(lease: timedelta) -> timedelta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from twisted.logger import Logger
 
@@ -26,6 +26,10 @@ from eson.store.records import StoredProcessor
 
 PAGE = 500
 AIMS: Mapping[str, State] = {"PAUSE": State.PAUSED, "RESUME": State.ACTIVE, "STOP": State.STOPPED}
+_WITHOUT_PROCESS: Mapping[State, Literal["starting", "paused", "stopped"]] = {
+    State.PAUSED: "paused",
+    State.STOPPED: "stopped",
+}
 
 _log = Logger()
 
@@ -147,9 +151,9 @@ class LocalProcessors:
     # Showing
 
     async def find(self, caller: Caller, id: str) -> StoredProcessor:
-        """One that the caller may end.  Raises `NoSuch` (missing or hidden)."""
+        """One that the caller may end.  Raises `NoSuch` (missing, hidden or ended)."""
         record = await self._store.processor(id)
-        if record is None or not await self._concerns(caller, record):
+        if record is None or record.state is State.ENDED or not await self._concerns(caller, record):
             raise NoSuch("subscription", id)
         return record
 
@@ -171,12 +175,12 @@ class LocalProcessors:
         return [self._item(one) async for one in self.every() if await self._concerns(caller, one)]
 
     def _item(self, record: StoredProcessor) -> Item:
+        if record.state is State.ENDED:
+            return views.ended_processor_item(record)
         status = self._processors.status(record.id)
-        if status is None or record.state in (State.PAUSED, State.STOPPED):
-            resting = ProcessorStatus(
-                record.id, record.kind, "paused" if record.state is State.PAUSED else "stopped"
-            )
-            status = resting if status is None else status
+        if status is None:
+            state = _WITHOUT_PROCESS.get(record.state, "starting")
+            status = ProcessorStatus(record.id, record.kind, state, since=record.since)
         return views.processor_item(replace(status, kind=record.kind), record.sources, record.destinations)
 
     async def subscription_items(self, caller: Caller, flow: str) -> Sequence[Item]:

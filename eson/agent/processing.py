@@ -41,7 +41,7 @@ from eson.model.cesql import CesqlError, compile_expression
 from eson.model.flows import Flow
 from eson.model.names import ancestors, canonical_flow, new_processor_id
 from eson.model.principals import ANONYMOUS, Caller, Principal
-from eson.model.subscriptions import Side, State
+from eson.model.subscriptions import Reason, Side, State
 from eson.store.port import DropIntention, DropProcessor, PutFlow, PutIntention, PutProcessor, Store
 from eson.store.records import Intention, StoredProcessor
 
@@ -213,11 +213,11 @@ class Processing:
             try:
                 done = await self._advance(record)
             except Refused:
-                await quietly(self._end(record, record.owner))
+                await quietly(self._give_up(record))
                 raise
             except TryLater as error:
                 if record.feeds and await self._nothing_came(record):
-                    await quietly(self._end(record, record.owner))
+                    await quietly(self._give_up(record))
                     raise
                 _log.warn("{id}: left to the reconciler: {reason}", id=record.id, reason=error.text)
                 return Pending(record.id)
@@ -239,7 +239,7 @@ class Processing:
                 await self._advance(record)
             except Refused as error:
                 _log.warn("{id} is given up: {reason}", id=id, reason=error.text)
-                await self._end(record, AGENT)
+                await self._end(record, Reason.ERROR, AGENT)
 
     async def _advance(self, record: StoredProcessor) -> StoredProcessor:
         """Subscriptions, flows, offsets, processor; each step may be repeated."""
@@ -301,18 +301,29 @@ class Processing:
 
     # Ending
 
-    async def end(self, id: str, actor: Principal | str) -> None:
+    async def end(self, id: str, reason: Reason, actor: Principal | str) -> None:
         """Its process and position, then the subscriptions made for it; all flows and their events stay.  Raises `Busy`."""
         with self._locks.hold(id):
             record = await self._store.processor(id)
-            if record is not None:
-                await self._end(record, actor)
+            if record is not None and record.state is not State.ENDED:
+                await self._end(record, reason, actor)
 
-    async def _end(self, record: StoredProcessor, actor: Principal | str) -> None:
+    async def _end(self, record: StoredProcessor, reason: Reason, actor: Principal | str) -> None:
+        now = self._clock.now()
+        ended = replace(record, state=State.ENDED, reason=reason.value, actor=str(actor), since=now)
+        await self._finish(record, PutProcessor(ended), actor)
+
+    async def _give_up(self, record: StoredProcessor) -> None:
+        """One whose id nobody was told leaves no record."""
+        await self._finish(record, DropProcessor(record.id), record.owner)
+
+    async def _finish(
+        self, record: StoredProcessor, change: PutProcessor | DropProcessor, actor: Principal | str
+    ) -> None:
         data = {"feeds": [list(feed) for feed in record.feeds], "actor": str(actor)}
         intention = Intention(END, record.id, self._clock.now(), data)
         note = self._audit.note(actor, f"end {record.kind}", record.id, _told(record))
-        await self._store.apply(DropProcessor(record.id), PutIntention(intention), note)
+        await self._store.apply(change, PutIntention(intention), note)
         await quietly(self.finish_end(intention))
 
     async def finish_end(self, intention: Intention) -> None:

@@ -33,7 +33,7 @@ SUBSCRIPTION_KEYS = (
 SUBSCRIBER_KEYS = ("subscriber", "flow", "principal", "state", "reason", "since", "lag", "rate", "expires")
 PROCESSOR_KEYS = (
     "processor", "kind", "source", "destination", "state", "pid", "since", "restarts", "lag", "rate", "last-event",
-    "error", "gap",
+    "error", "gap", "reason",
 )  # fmt: skip
 CREDENTIAL_KEYS = (
     "copy", "flow", "type", "server", "security", "mechanism", "username", "password", "group", "trust", "expires",
@@ -190,6 +190,22 @@ def processor_item(status: ProcessorStatus, sources: Sequence[str], destinations
             **_progress(status),
             "error": status.last_error,
             "gap": [f"{partition}:{first}-{last}" for partition, first, last in status.gaps],
+        },
+    )
+
+
+def ended_processor_item(processor: StoredProcessor) -> Item:
+    """What is kept of one that has ended."""
+    return shown(
+        PROCESSOR_KEYS,
+        {
+            "processor": processor.id,
+            "kind": processor.kind,
+            "source": list(processor.sources),
+            "destination": list(processor.destinations),
+            "state": processor.state.value,
+            "since": format_time(processor.since),
+            "reason": processor.reason,
         },
     )
 

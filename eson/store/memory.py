@@ -192,12 +192,17 @@ class MemoryStore:
         found = [
             one
             for id, one in sorted(self._tables.processors.items())
-            if (owner is None or one.owner == owner)
+            if one.state is not State.ENDED
+            and (owner is None or one.owner == owner)
             and (not source or source in one.sources)
             and (not destination or destination in one.destinations)
             and id > after
         ]
         return found[:limit]
+
+    async def processors_ended_before(self, when: datetime) -> Sequence[StoredProcessor]:
+        every = self._tables.processors.values()
+        return [one for one in every if one.state is State.ENDED and one.since < when][:1000]
 
     async def account(self, name: str) -> Account | None:
         return self._tables.accounts.get(name)

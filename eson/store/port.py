@@ -235,7 +235,10 @@ class Store(Protocol):
         after: str = "",
         limit: int = 1000,
     ) -> Sequence[StoredProcessor]:
-        """By id, strictly behind `after`; each condition that is given must hold."""
+        """Live ones by id, strictly behind `after`; each condition that is given must hold."""
+
+    async def processors_ended_before(self, when: datetime) -> Sequence[StoredProcessor]:
+        """At most 1,000 that ended before `when`."""
 
     async def account(self, name: str) -> Account | None: ...
 

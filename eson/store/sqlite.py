@@ -217,7 +217,8 @@ class SqliteStore:
         return None if row is None else rows.subscription_of(row)
 
     async def ended_before(self, when: datetime) -> Sequence[Subscription]:
-        found = await self._ask(lambda c: statements.ended_before(c, rows.time_text(when)))
+        text = rows.time_text(when)
+        found = await self._ask(lambda c: statements.ended_before(c, schema.subscriptions, text))
         return [rows.subscription_of(row) for row in found]
 
     async def count_subscriptions(self, participant: str, principal: Principal | None = None) -> int:
@@ -260,6 +261,11 @@ class SqliteStore:
         limit: int = 1000,
     ) -> Sequence[StoredProcessor]:
         found = await self._ask(lambda c: statements.processors(c, owner, source, destination, after, limit))
+        return [rows.processor_of(row) for row in found]
+
+    async def processors_ended_before(self, when: datetime) -> Sequence[StoredProcessor]:
+        text = rows.time_text(when)
+        found = await self._ask(lambda c: statements.ended_before(c, schema.processors, text))
         return [rows.processor_of(row) for row in found]
 
     async def account(self, name: str) -> Account | None:

@@ -174,8 +174,8 @@ def subscription_by_token(
     return connection.execute(statement).mappings().first()
 
 
-def ended_before(connection: Connection, when: str) -> list[rows.Found]:
-    table = schema.subscriptions
+def ended_before(connection: Connection, table: Table, when: str) -> list[rows.Found]:
+    """Subscriptions or processors."""
     statement = select(table).where(table.c.state == State.ENDED.value, table.c.since < when).limit(1000)
     return list(connection.execute(statement).mappings())
 
@@ -204,7 +204,7 @@ def processors(
     connection: Connection, owner: Principal | None, source: str, destination: str, after: str, limit: int
 ) -> list[rows.Found]:
     table, ends = schema.processors, schema.processor_ends
-    statement = select(table).where(table.c.id > after)
+    statement = select(table).where(table.c.id > after, table.c.state != State.ENDED.value)
     if owner is not None:
         statement = statement.where(table.c.owner == str(owner))
     for role, flow in (("source", source), ("destination", destination)):

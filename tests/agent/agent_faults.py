@@ -37,6 +37,7 @@ READS = frozenset(
         "audit",
         "processor",
         "processors",
+        "processors_ended_before",
         "servers",
         "describe_queue",
         "list_queues",

@@ -347,8 +347,8 @@ def check_done(walk: Walk, reply: str) -> None:
     elif verb in ("REPLICATE", "SIGNAL"):
         assert run(world.unix.store.processor(reply.split()[2])).state is State.ACTIVE
     elif copy.startswith("p-") and line.startswith(("UNSUBSCRIBE", "PAUSE")):
-        found = run(world.unix.store.processor(copy))
-        assert found is None if verb == "UNSUBSCRIBE" else found.state is State.PAUSED
+        aim = State.ENDED if verb == "UNSUBSCRIBE" else State.PAUSED
+        assert run(world.unix.store.processor(copy)).state is aim
     elif verb in ("UNSUBSCRIBE", "REMOVE", "DENY"):
         assert copy not in live
     elif verb == "APPROVE":

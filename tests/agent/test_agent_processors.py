@@ -10,9 +10,10 @@ from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
 
 from eson.agent.hosting import Limits
 from eson.brokers.port import Record
-from eson.model.principals import ANONYMOUS, Caller
+from eson.model.principals import ANONYMOUS, Caller, user
 from eson.model.subscriptions import Side, State
 from eson.processors.memory import MemoryProcessors
+from eson.store.port import DropFlow
 
 A, B, C, D = (f"{name}.flows.unix.ar" for name in "abcd")
 FAR = "far.flows.emiliano.ar"
@@ -85,12 +86,13 @@ def test_they_are_listed_described_paused_stopped_and_ended() -> None:
     assert "\nstate=paused\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
     assert world.say(TEST, f"STOP SUBSCRIPTION {id}") == "220 OK"
     assert world.unix.processors.ids() == []
-    assert "\nstate=stopped\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
+    assert "\nstate=stopped\nsince=2026-11-25T12:00:00.000Z\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
     assert world.say(TEST, f"PAUSE SUBSCRIPTION {id}").startswith("554")
     assert world.say(TEST, f"RESUME SUBSCRIPTION {id}") == "220 OK"
     assert world.say(TEST, f"UNSUBSCRIBE {id}") == "220 OK"
     assert world.unix.processors.journals == set()
-    assert world.say(TEST, f"UNSUBSCRIBE {id}") == f"550 No such subscription: {id}"
+    for line in (f"UNSUBSCRIBE {id}", *(f"{verb} SUBSCRIPTION {id}" for verb in ("PAUSE", "RESUME", "STOP"))):
+        assert world.say(TEST, line) == f"550 No such subscription: {id}"
     assert set(world.unix.broker.queues) == {A, B, C}, "flows and their events stay"
 
 
@@ -101,6 +103,63 @@ def test_one_in_trouble_says_why_in_the_list_of_subscriptions() -> None:
     world.settle(1)
     (item,) = world.items(TEST, "GET SUBSCRIPTIONS")
     assert (item["state"], item["reason"]) == ("failing", "processor failing: its disk is full")
+
+
+def test_one_that_ended_is_described_for_a_month_and_listed_no_more() -> None:
+    world = world_with(A)
+    id = made(world, f"DISTRIBUTE {A} {B} {C}")
+    world.settle(5)
+    world.say(TEST, f"UNSUBSCRIBE {id}")
+    ended = (
+        f"220 DATA\nprocessor={id}\nkind=distributor\nsource={A}\ndestination={B}\ndestination={C}\n"
+        "state=ended\nsince=2026-11-25T12:00:05.000Z\nreason=unsubscribed\n220 OK"
+    )
+    assert world.say(TEST, f"DESCRIBE PROCESSOR {id}") == ended
+    assert world.items(TEST, "GET PROCESSORS") == world.items(TEST, "GET SUBSCRIPTIONS") == []
+    assert world.say(BOB, f"DESCRIBE PROCESSOR {id}") == f"550 No such processor: {id}"
+    world.settle(70)
+    assert world.unix.processors.ids() == []
+    world.time.advance(timedelta(days=29).total_seconds())
+    assert world.say(TEST, f"DESCRIBE PROCESSOR {id}") == ended
+    world.time.advance(timedelta(days=1).total_seconds())
+    world.settle(70)
+    assert world.say(TEST, f"DESCRIBE PROCESSOR {id}") == f"550 No such processor: {id}"
+    assert run(world.unix.store.processor(id)) is None
+
+
+def test_what_is_read_and_written_no_more_is_in_nobodys_way() -> None:
+    """One that ended closes no loop, keeps no flow from being deleted, and counts for no limit."""
+    world = World(Limits(flows_per_account=3, check=timedelta(minutes=5)))
+    world.flow(A)
+    for _ in range(4):
+        world.say(TEST, f"UNSUBSCRIBE {made(world, f'REPLICATE {A} {B}')}")
+    world.say(TEST, f"UNSUBSCRIBE {made(world, f'REPLICATE {B} {A}')}")
+    assert world.say(TEST, f"DELETE FLOW {A}") == f"220 OK {A}"
+
+
+def test_whoever_else_ends_one_removes_it() -> None:
+    world = world_with(A)
+    id = made(world, f"REPLICATE {A} {B}")
+    operator = Caller(user("root"), account="root", operator=True)
+    assert world.say(operator, f"UNSUBSCRIBE {id}") == "220 OK"
+    assert (record(world, id).reason, record(world, id).actor) == ("removed", "user:root")
+
+
+def test_one_that_cannot_go_on_says_so() -> None:
+    """Its id was told with 202: it does not vanish without a word."""
+    world = world_with(A)
+    create = world.unix.processors.create
+
+    async def late(order: Any) -> None:
+        world.unix.processors.never_ready(order.id)
+        await create(order)
+
+    world.unix.processors.create = late  # type: ignore[method-assign]
+    id = world.say(TEST, f"REPLICATE {A} TO {B}").split()[2]
+    run(world.unix.store.apply(DropFlow(A)))
+    world.settle(70)
+    assert (record(world, id).state, record(world, id).reason) == (State.ENDED, "error")
+    assert world.unix.processors.ids() == []
 
 
 def test_a_page_of_subscriptions_may_end_with_a_processor() -> None:
@@ -244,6 +303,7 @@ def test_deleting_flows_of_a_processor() -> None:
     assert world.say(TEST, f"DELETE FLOW {A}") == f"554 Conflict: {A} is read by processors: {id}"
     assert world.say(TEST, f"DELETE FLOW {B}") == f"220 OK {B}"
     assert run(world.unix.store.processors()) == []
+    assert record(world, id).reason == "flow-deleted"
     id = made(world, f"REPLICATE {A} {B}")
     assert world.say(TEST, f"DELETE FLOW {A} FORCE") == f"220 OK {A}"
     assert world.unix.processors.ids() == []

@@ -306,6 +306,13 @@ def test_finds_processors_by_owner_and_by_each_of_their_flows(store: port.Store)
     moved = replace(signal, destinations=("d.flows.unix.ar",), state=State.PAUSED)
     run(store.apply(port.PutProcessor(moved)))
     assert run(store.processors(destination="e.flows.unix.ar")) == []
+    ended = replace(moved, state=State.ENDED, reason="unsubscribed", since=NOW - timedelta(days=31))
+    run(store.apply(port.PutProcessor(ended)))
+    assert run(store.processors()) == [bridge]
+    assert run(store.processors(source="c.flows.unix.ar")) == []
+    assert run(store.processor("p-bbbbbbb")) == ended
+    assert run(store.processors_ended_before(NOW - timedelta(days=30))) == [ended]
+    assert run(store.processors_ended_before(NOW - timedelta(days=40))) == []
     run(store.apply(port.DropProcessor("p-bbbbbbb"), port.DropProcessor("p-zzzzzzz")))
     assert run(store.processors()) == [bridge]
     assert run(store.processors(source="c.flows.unix.ar")) == []
