@@ -192,10 +192,12 @@ class Comparing:
             outcome.append(await self._settle(record))
 
         await self._tasks.each([partial(settle, one) for one in records])
-        local_processors = [one async for one in self._local.every() if one.state is not State.REQUESTED]
-        for one in local_processors:
-            if not self._locks.held(one.id):
-                outcome.append(await _tried(self._local.settle(one), one.id))
+        local_processors = [one.id async for one in self._local.every()]
+
+        async def settle_local(id: str) -> None:
+            outcome.append(await self._settle_local(id))
+
+        await self._tasks.each([partial(settle_local, id) for id in local_processors])
         for id in self._carriers.ids():
             if not await self._is_known(id):
                 outcome.append(await _tried(self._carriers.destroy_orphan(id), id))
@@ -224,6 +226,16 @@ class Comparing:
             _log.warn("{copy}: its processor: {reason}", copy=record.copy, reason=error.text)
             return False
         return True
+
+    async def _settle_local(self, id: str) -> bool:
+        """One between local flows; whoever is still to make it does so himself."""
+        if self._locks.held(id):
+            return True
+        # it may have been paused, stopped or ended while others were being started
+        now = await self._store.processor(id)
+        if now is None or now.state in (State.REQUESTED, State.ENDED):
+            return True
+        return await _tried(self._local.settle(now), id)
 
     async def _start_requested(self, record: Subscription) -> None:
         """One whose copy exists and whose processor was not ready; a subscriber's begins with its check."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
+from twisted.internet.defer import Deferred
 
 from eson.agent.hosting import Limits
 from eson.brokers.port import Record
@@ -160,6 +161,34 @@ def test_one_that_cannot_go_on_says_so() -> None:
     world.settle(70)
     assert (record(world, id).state, record(world, id).reason) == (State.ENDED, "error")
     assert world.unix.processors.ids() == []
+
+
+@pytest.mark.parametrize("verb", ["UNSUBSCRIBE", "STOP SUBSCRIPTION", "PAUSE SUBSCRIPTION"])
+def test_a_start_that_takes_long_forgets_no_order(verb: str) -> None:
+    """While many others are being started at once, what is ended, stopped or paused does not begin anew."""
+    world = world_with(A)
+    ids = sorted(made(world, f"REPLICATE {A} flow-{number}.flows.unix.ar") for number in range(17))
+    world.unix.processors = MemoryProcessors(world.time.now)
+    create, waiting = world.unix.processors.create, list[Deferred[None]]()
+
+    async def slow(order: Any) -> None:
+        waiting.append(Deferred())
+        await waiting[-1]
+        await create(order)
+
+    world.unix.processors.create = slow  # type: ignore[method-assign]
+    run(world.provider.stop())
+    world.provider = start_agent(world.unix, world.network)
+    run(world.provider.start())
+    world.settle()
+    assert len(waiting) == 16, "none waits for another's"
+    assert "\nstate=starting\nsince=" in world.say(TEST, f"DESCRIBE PROCESSOR {ids[0]}")
+    assert world.say(TEST, f"{verb} {ids[16]}") == "220 OK"
+    while waiting:
+        waiting.pop().callback(None)
+    world.settle(70)
+    assert world.unix.processors.ids() == ids[:16]
+    assert ("create", ids[16]) not in world.unix.processors.calls
 
 
 def test_a_page_of_subscriptions_may_end_with_a_processor() -> None:
