@@ -40,6 +40,22 @@ CASES = {
         NotActive(True, None),
         Continue(110, 10, tuple(ENTRIES[1:]), 9),
     ),
+    "looked, all before what was under way went: it did not arrive": (
+        KNOWN,
+        NotActive(True, None, 65),
+        Continue(110, 10, tuple(ENTRIES[1:]), 9),
+    ),
+    "looked, all went, nothing was under way": (
+        state((29, 75)),
+        NotActive(True, None, 5000),
+        Continue(130, 30, (), 29),
+    ),
+    "looked, much went, but the newest is there": (
+        KNOWN,
+        NotActive(True, 29, 70),
+        Continue(130, 30, (), 29),
+    ),
+    "nothing was ever planned, and much went": (NEW, NotActive(False, None, 5000), Continue(100, 0)),
 }
 
 
@@ -58,6 +74,8 @@ def test_resume(name: str) -> None:
         (state((29, 75), ENTRIES[1:]), Active(5, 0), "lost"),
         (KNOWN, Active(9, 1), "somebody else"),
         (KNOWN, NotActive(True, 39), "another processor"),
+        (KNOWN, NotActive(True, None, 66), "may have arrived"),
+        (PLANNED, NotActive(True, None, 41), "may have arrived"),
     ],
 )
 def test_what_cannot_be_explained_stops(known: LaneState, answer: Active | NotActive, word: str) -> None:

@@ -109,7 +109,11 @@ class Cluster:
             name=self.queue,
             partitions=[part(partition_index=p, current_leader_epoch=-1, timestamp=when) for p in partitions],
         )
-        request = ListOffsetsRequest(replica_id=-1, isolation_level=1, topics=[topic], timeout_ms=10000)
+        # what we wrote to a destination counts, whoever's transaction lies open before it
+        committed = int(self.side == "source")
+        request = ListOffsetsRequest(
+            replica_id=-1, isolation_level=committed, topics=[topic], timeout_ms=10000
+        )
         version = connection.version(request.API_KEY, 7, 1)
         if version is None:
             raise Unreachable(f"{connection.name} does not tell offsets")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from eson.processors.child.cluster import EARLIEST
 from eson.processors.child.ends import End
 from eson.processors.child.fetcher import LARGEST_BATCH
 from eson.processors.child.lanes import RunningLane
@@ -68,11 +69,14 @@ async def ask_producers(states: Iterable[LaneState], destinations: Mapping[int, 
 async def _decide(state: LaneState, active: Active | None, end: End) -> Continue:
     decision = resume(state, active or NotActive())
     if isinstance(decision, Scan):
-        connection = end.leader(state.lane.destination_partition)
+        partition = state.lane.destination_partition
+        connection = end.leader(partition)
         newest = await newest_batch(
             end.cluster, end.topic, connection, state.lane, decision.offset, decision.past
         )
-        decision = resume(state, NotActive(True, None if newest is None else newest.last_sequence))
+        # asked afterwards: what went while the rest was read counts too
+        begins = await end.offset(partition, EARLIEST)
+        decision = resume(state, NotActive(True, None if newest is None else newest.last_sequence, begins))
     if isinstance(decision, Stop):
         raise Stopped(f"partition {state.lane.destination_partition}: {decision.reason}")
     assert isinstance(decision, Continue)

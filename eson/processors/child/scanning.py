@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, BatchHeader, magic_of, parse_header, split_entries
-from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic, listed
 from eson.processors.child.connection import MOST_ELEMENTS, Connection
 from eson.processors.child.fetcher import LARGEST_BATCH, fetch_codec
@@ -60,7 +59,7 @@ async def _scan(
     newest: BatchHeader | None = None
     following = at
     for part in (part for one in listed(answer.responses) for part in listed(one.partitions)):
-        if part.error_code and part.error_code != ErrorCode.OFFSET_OUT_OF_RANGE:
+        if part.error_code:
             raise cluster.trouble(part.error_code, f"partition {part.partition_index}")
         for batch in split_entries(part.records or memoryview(b"")):
             if magic_of(batch) < CURRENT_MAGIC:

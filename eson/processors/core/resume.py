@@ -25,11 +25,12 @@ class NotActive:
     """The leader knows nothing of our producer id.
 
     `scanned`: whether the headers of the destination's batches were read too; `last` is then the newest sequence of
-    ours among them, None if there is none.
+    ours among them, None if there is none, and `begins` the first offset that the destination holds.
     """
 
     scanned: bool = False
     last: int | None = None
+    begins: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,26 @@ def resume(state: LaneState, answer: Active | NotActive) -> Continue | Scan | St
         return Scan(state.acknowledged[1], state.acknowledged[1])
     if answer.last is not None:
         return _at(state, answer.last)
-    if state.acknowledged is not None:
+    if state.acknowledged is None:
+        decision: Continue | Stop = Continue(state.start, state.entries[0].first, tuple(state.entries))
+    else:
         # its records went with retention, and the producer's state with them
-        return _at(state, state.acknowledged[0])
-    return Continue(state.start, state.entries[0].first, tuple(state.entries))
+        decision = _at(state, state.acknowledged[0])
+    if isinstance(decision, Continue) and decision.expected and answer.begins > _behind(state):
+        return Stop(
+            f"the destination forgot our producer and begins at offset {answer.begins}: what was under way may have"
+            " arrived before it, and gone"
+        )
+    return decision
+
+
+def _behind(state: LaneState) -> int:
+    """The offset of the destination before which nothing lies that was planned and not acknowledged."""
+    if state.acknowledged is None:
+        return state.lane.floor
+    last, offset = state.acknowledged
+    at = state.find(last)
+    return offset if at is None else offset + advance(last, 1 - state.entries[at].first)
 
 
 def _at(state: LaneState, last: int) -> Continue | Stop:
