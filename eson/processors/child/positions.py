@@ -9,7 +9,7 @@ from eson.processors.child.ends import End
 from eson.processors.child.fetcher import LARGEST_BATCH
 from eson.processors.child.lanes import RunningLane
 from eson.processors.child.scanning import newest_batch
-from eson.processors.child.trouble import Stopped
+from eson.processors.child.trouble import Failing, Stopped
 from eson.processors.core.journal import LaneState
 from eson.processors.core.resume import Active, Continue, NotActive, Scan, Stop, resume
 
@@ -23,18 +23,25 @@ async def running_lanes(
 ) -> list[RunningLane]:
     """The lanes at their positions; `max_bytes`: what destinations are known to take, beside what they say.
 
+    `exact`: destinations tell what has arrived.  A lane that began without that stays as it began.
     Raises `Stopped` where going on could lose or repeat events, other `Trouble`.
     """
     states = list(states)
-    answers = await ask_producers(states, destinations) if exact else {}
+    counted = [state for state in states if state.lane.producer_id >= 0]
+    if counted and not exact:
+        raise Failing(
+            "the destination does not tell any more what has arrived: going on could repeat events. It needs"
+            " InitProducerId and DescribeProducers, as it had them"
+        )
+    answers = await ask_producers(counted, destinations)
     sizes = {
         number: min(await end.cluster.max_bytes(), max_bytes.get(number, LARGEST_BATCH))
         for number, end in destinations.items()
     }
     lanes = []
     for state in states:
-        lane = RunningLane(state, exact, sizes[state.lane.destination])
-        if exact:
+        lane = RunningLane(state, state.lane.producer_id >= 0, sizes[state.lane.destination])
+        if lane.exact:
             end = destinations[state.lane.destination]
             found = await _decide(state, answers.get(state.lane.number), end)
             lane.offset, lane.sequence = found.offset, found.sequence

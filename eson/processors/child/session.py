@@ -91,14 +91,15 @@ class Session:
                 connection = await end.cluster.connect(node)
                 connection.lost = self._fail
                 end.connections[node] = connection
-        self.exact = all(
+        exact = all(
             end.cluster.keeps_producers(end.connections.values()) for end in self._destinations.values()
         )
         self._check_topics(self.journal.lanes.values())
-        await self._restore()
-        await LaneMaking(self._order, self._file, self._sources, self._destinations, self.exact).make()
+        await self._restore(exact)
+        await LaneMaking(self._order, self._file, self._sources, self._destinations, exact).make()
         mine = [one for one in self.journal.lanes.values() if one.lane.destination in self._destinations]
-        self.lanes = await running_lanes(mine, self._destinations, self._max_bytes, self.exact, self._settled)
+        self.lanes = await running_lanes(mine, self._destinations, self._max_bytes, exact, self._settled)
+        self.exact = all(lane.exact for lane in self.lanes)
         await check_ends(self._sources, self.lanes)
         self._make_producers()
         self._make_fetchers()
@@ -127,13 +128,13 @@ class Session:
                 if id and end.topic.id and id != end.topic.id:
                     raise Stopped(f"{what} {end.topic.name} was deleted and created again")
 
-    async def _restore(self) -> None:
+    async def _restore(self, exact: bool) -> None:
         """Makes the journal again where it lacks what it had.  Raises `Stopped` where that proves nothing."""
         states = missing(self.journal, self._order.lanes, self._destinations)
         if not states:
             return
         self._check_topics(states)
-        if not self.exact:
+        if not exact or any(state.lane.producer_id < 0 for state in states):
             raise lost("the destination does not tell what has arrived")
         active = await ask_producers(states, self._destinations)
         for state in states:
