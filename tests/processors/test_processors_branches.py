@@ -16,8 +16,9 @@ from eson.processors.child import branch, carrier
 from eson.processors.child.branch import Branch, Complaint, Course
 from eson.processors.child.carrier import Carrier
 from eson.processors.child.journal_file import DiskRefuses
-from eson.processors.child.lanes import Counters, RunningLane
+from eson.processors.child.lanes import Counters, Planned, RunningLane
 from eson.processors.child.planning import Changed
+from eson.processors.child.producer import TooLarge
 from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.telling import MOST_REASON, complaint_report, lag, positions, reasons
 from eson.processors.child.trouble import Trouble
@@ -240,6 +241,30 @@ def test_what_has_settled_binds_nobody(tmp_path: Path, monkeypatch: pytest.Monke
         alone = Alone(tmp_path, sessions, monkeypatch)
         await asyncio.wait_for(sessions.arrived.wait(), 10)
         assert sessions.settled == [False, True]
+        await alone.branch.end()
+
+    asyncio.run(test())
+
+
+def too_large(records: int) -> TooLarge:
+    entry = Entry(0, records - 1, 100 + records, 1)
+    batch = Planned(running(lane(0, 0), 100, 100), entry, bytes(5_000_000), records, 0, True)
+    return TooLarge(batch, "destination copy takes no batch of 5000000 octets")
+
+
+@pytest.mark.parametrize(("records", "limit"), [(2, 2_500_000), (1, None)])
+def test_what_is_refused_is_halved_unless_it_is_one_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: int, limit: int | None
+) -> None:
+    """No event that others may take is refused for good, since one was too large once."""
+
+    async def test() -> None:
+        alone = Alone(tmp_path, Scripted(too_large(records)), monkeypatch)
+        complaint = await alone.complaint()
+        assert complaint is not None
+        assert complaint.state == "failing"
+        assert ("the event at offset 100" in complaint.reason) == (records == 1)
+        assert alone.branch._max_bytes.get(0) == limit
         await alone.branch.end()
 
     asyncio.run(test())

@@ -131,6 +131,13 @@ def test_large_batches_are_split_and_going_on_inside_gives_the_same_parts() -> N
     ]
 
 
+def test_what_is_too_large_alone_goes_alone() -> None:
+    """The limit may be a guess, or half of what was refused: a destination itself judges single events."""
+    planned = plan(lane(max_bytes=1000), batch(0, 3, size=2000))
+    assert [one.records for one in planned] == [1, 1, 1]
+    assert events(planned) == wanted(0, 3, 2000)
+
+
 def test_holes_of_compaction_close_and_the_position_is_behind_the_batch() -> None:
     octets = batch(0, 10, last_offset_delta=14)
     running = lane()

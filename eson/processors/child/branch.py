@@ -224,6 +224,9 @@ class Branch:
             self._complain("unreachable", trouble)
             self._settle = await self._wait(SETTLE)
             return
+        if isinstance(trouble, TooLarge) and trouble.batch.records == 1:
+            offset = trouble.batch.entry.next_offset - 1
+            trouble = Failing(f"{trouble.reason}, and the event at offset {offset} is as large alone")
         if isinstance(trouble, TooLarge):
             self._complain("failing", trouble)
             number = trouble.batch.lane.state.lane.destination

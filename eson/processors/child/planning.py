@@ -127,7 +127,8 @@ class Planner:
         header: BatchHeader | None,
         planned: list[Planned],
     ) -> None:
-        from eson.processors.child.recoding import chunks, encode, records_of
+        from eson.brokers.kafka.wire.records import encode_batch
+        from eson.processors.child.recoding import chunks, records_of
 
         records = records_of(batch, header, lane.offset)
         end = header.last_offset + 1 if header is not None else records[-1].offset + 1 if records else 0
@@ -141,7 +142,7 @@ class Planner:
         for part in parts:
             sequence, count = lane.sequence, len(part)
             wire_sequence = sequence if lane.exact else -1
-            octets = encode(part, codec, lane.producer, lane.epoch, wire_sequence, lane.max_bytes)
+            octets = encode_batch(part, codec, lane.producer, lane.epoch, wire_sequence)
             next_offset = end if part is parts[-1] else part[-1].offset + 1
             entry = Entry(sequence, advance(sequence, count - 1), next_offset, crc)
             newest = max(record.timestamp for record in part)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from eson.brokers.kafka.wire.batches import BatchHeader, check_crc
 from eson.brokers.kafka.wire.message_sets import decode_entry
-from eson.brokers.kafka.wire.records import BatchRecord, decode_records, encode_batch, record_size
+from eson.brokers.kafka.wire.records import BatchRecord, decode_records, record_size
 from eson.processors.child.trouble import Failing
 
 _HEADER = 61
@@ -27,7 +27,10 @@ def records_of(batch: memoryview, header: BatchHeader | None, position: int) -> 
 
 
 def chunks(records: list[BatchRecord], max_bytes: int) -> Iterator[list[BatchRecord]]:
-    """As many records in a batch as fit uncompressed, one at least: from where a batch ended the same cuts follow."""
+    """As many records in a batch as fit uncompressed, one at least: from where a batch ended the same cuts follow.
+
+    Whether a record alone is too large its destination judges: the limit may be a guess.
+    """
     chunk: list[BatchRecord] = []
     size = _HEADER
     for record in records:
@@ -39,15 +42,3 @@ def chunks(records: list[BatchRecord], max_bytes: int) -> Iterator[list[BatchRec
         size += more
     if chunk:
         yield chunk
-
-
-def encode(
-    records: list[BatchRecord], codec: int, producer: int, epoch: int, sequence: int, max_bytes: int
-) -> bytes:
-    """One batch.  Raises `Failing` if a record alone is larger than the destination takes."""
-    batch = encode_batch(records, codec, producer, epoch, sequence)
-    if len(batch) > max_bytes:
-        raise Failing(
-            f"the event at offset {records[0].offset} has {len(batch)} octets, the destination takes {max_bytes}"
-        )
-    return batch
