@@ -209,7 +209,10 @@ class ReplyError(EsonError):
 
 
 class WriteStopped(EsonError):
-    """WRITE ended early: `written` events were synced before it.  Retry: from the first event not written."""
+    """WRITE ended early: `written` events were synced before it.  Retry: from the first event not written.
+
+    On the way out `text` excludes the count, which the reply adds; a client's `text` is the reply as it came.
+    """
 
     def __init__(self, code: int, text: str, written: int, **context: object) -> None:
         super().__init__(text, **context)

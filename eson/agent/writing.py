@@ -156,8 +156,7 @@ class Writer:
             await self._pass()
         self.abort()
         if self._error is not None and not self._told:
-            text = f"{self._error.text}; {self._written} written"
-            raise WriteStopped(self._error.code, text, self._written)
+            raise WriteStopped(self._error.code, self._error.text, self._written)
         return self._written
 
     def abort(self) -> None:
