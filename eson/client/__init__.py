@@ -7,8 +7,6 @@ from eson.client.streams import Events
 __all__ = [
     "Agent",
     "BrokerCredential",
-    "BrokerEvents",
-    "BrokerFlow",
     "Client",
     "Events",
     "FlowLocation",

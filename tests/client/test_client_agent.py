@@ -9,6 +9,7 @@ import pytest
 from servers.in_memory_agent import InMemoryAgent
 from servers.lying_agent import Answer, body
 
+from eson import client
 from eson.client import Agent, Subscription
 from eson.errors import NameNotAllowed, ProtocolViolation, ReplyError, Usage, WriteStopped
 
@@ -241,3 +242,7 @@ def test_the_session_is_left_in_order() -> None:
     memory.run(nothing())
     assert memory.heard == ["QUIT"]
     assert agent.name == "fnaa.unix.ar"
+
+
+def test_what_the_library_promises_is_there() -> None:
+    assert [name for name in client.__all__ if not hasattr(client, name)] == []
