@@ -16,9 +16,9 @@ from eson.agent.hosting import Hosting, Limits
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
-from eson.agent.positions import offsets_of
 from eson.agent.readers import END, Readers
 from eson.agent.records import every_subscription, quietly
+from eson.brokers.positions import offsets_of
 from eson.errors import Busy, Conflict, EsonError, LimitReached, NoSuch, TryLater
 from eson.model.flows import Flow
 from eson.model.names import new_copy_label, parent

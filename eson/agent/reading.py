@@ -12,9 +12,9 @@ from twisted.python.failure import Failure
 
 from eson.agent.access import Access
 from eson.agent.parts import Parts
-from eson.agent.positions import offsets_of
 from eson.agent.streams import OpenStreams
 from eson.brokers.port import Record, Source
+from eson.brokers.positions import offsets_of
 from eson.errors import EsonError
 from eson.fnap.core.commands import Read
 from eson.model.events import line_of

@@ -8,27 +8,22 @@ from typing import Any, Protocol
 
 from eson.brokers.kafka.broker import KafkaBroker
 from eson.brokers.port import Access, Capability, Record, Source
+from eson.brokers.positions import Offsets, offsets_of
 from eson.client.agent import BrokerCredential, Start, position
 from eson.client.closing import Closing
 from eson.errors import NotSupported, ProtocolViolation
 from eson.fnap.net.client import each
 from eson.identity.trust import trust_pem
 from eson.model.events import Event, Mode, event_of, record_of
-from eson.model.positions import AtOffsets, AtTime, Beginning, Position
+from eson.model.positions import Beginning, Position
 from eson.model.servers import Server
 
 BATCH = 500
 """Events that are written and synced together at most."""
 
 
-class Queue(Protocol):
+class Queue(Offsets, Protocol):
     """What is needed of a broker (`eson.brokers.port.Broker`)."""
-
-    async def first_offsets(self, name: str) -> Mapping[int, int]: ...
-
-    async def end_offsets(self, name: str) -> Mapping[int, int]: ...
-
-    async def offsets_at(self, name: str, when: Any) -> Mapping[int, int]: ...
 
     async def read(self, name: str, start: Mapping[int, int], end: Mapping[int, int] | None) -> Source: ...
 
@@ -95,16 +90,10 @@ class BrokerEvents(Closing):
         return event_of(self._records.popleft(), self._flow)
 
     async def _open(self) -> Source:
-        end = await self._broker.end_offsets(self._queue)
-        first = await self._broker.first_offsets(self._queue)
-        begin = dict(end)
-        if isinstance(self._start, Beginning):
-            begin = dict(first)
-        elif isinstance(self._start, AtTime):
-            begin = dict(await self._broker.offsets_at(self._queue, self._start.when))
-        elif isinstance(self._start, AtOffsets):
-            begin = {**first, **dict(self._start.offsets)}
-        return await self._broker.read(self._queue, begin, None if self._follow else end)
+        # the end first: what is written from now on belongs to a follower alone
+        end = None if self._follow else await self._broker.end_offsets(self._queue)
+        begin = await offsets_of(self._broker, self._queue, self._start)
+        return await self._broker.read(self._queue, begin, end)
 
     async def close(self) -> None:
         self._closed = True

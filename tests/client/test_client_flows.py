@@ -79,6 +79,18 @@ def test_reading_begins_where_it_is_told(broker: MemoryBroker) -> None:
     assert run(ids(flow.read(format_time(soon)))) == []
 
 
+def test_an_offset_that_is_not_kept_is_moved_to_the_border_of_what_is(broker: MemoryBroker) -> None:
+    """As at the agent."""
+    flow = BrokerFlow(broker, FLOW)
+    run(flow.write([tick(number) for number in range(5)]))
+    partition = next(number for number, end in run(broker.end_offsets(FLOW)).items() if end)
+    broker.truncate(FLOW, partition, 2)
+    assert run(ids(flow.read(f"{partition}:1"))) == ["2", "3", "4"]
+    assert run(ids(flow.read(f"{partition}:9"))) == []
+    with pytest.raises(Usage, match="there is no partition 2"):
+        run(ids(flow.read("2:0")))
+
+
 def test_a_follower_gets_what_comes(broker: MemoryBroker) -> None:
     flow = BrokerFlow(broker, FLOW)
     events = flow.read("NOW", follow=True)
