@@ -39,7 +39,7 @@ class Participant:
 
 @dataclass(frozen=True)
 class Limits:
-    """Numbers of `eson.yaml` that the use cases obey; sizes in octets."""
+    """Numbers that the use cases obey; sizes in octets.  Those down to `lease` are keys of `eson.yaml`."""
 
     flows_per_account: int = 1000
     subscriptions_per_participant: int = 100

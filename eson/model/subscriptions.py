@@ -68,7 +68,7 @@ class Subscription:
     `id` is the copy's name once it is known (before that the token); `copy` is "" while unknown; `local` is the
     subscriber's own flow ("" on the provider's side, unless both are hosted here); `token` makes a repeated
     SUBSCRIBE find the same copy; `start` holds the offsets fixed at the start, (partition, offset) pairs of the source;
-    `provider_state` and `subscriber_state` are what the other side said last ("" if unknown).
+    `remote_state` is what the other side said last ("" if unknown).
     """
 
     id: str

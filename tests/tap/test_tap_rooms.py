@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 
+from eson.agent.hosting import Limits as AgentLimits
 from eson.brokers.port import Capability
 from eson.config import Config, Places, load
 from eson.config.values import Address
+from eson.fnap.core.policy import Policy
+from eson.fnap.net.places import Limits as SessionLimits
 from eson.identity.certificates import SERVER_LIFE, KeyPair, make_ca, make_certificate
+from eson.names.core.records import Ttl
 from eson.tap import rooms
 from eson.tap.brokers import Brokers
 from eson.tap.certificates import AgentCertificate
@@ -72,6 +78,16 @@ def test_limits_arrive_where_they_hold(config: Config) -> None:
     assert rooms.session_limits(config).per_user == 3
     assert rooms.agent_limits(config).event == 2 * 1024**2
     assert rooms.agent_limits(config).lease == timedelta(days=2)
+
+
+def test_a_room_without_a_file_is_as_one_whose_file_sets_nothing() -> None:
+    nothing = Config("unix.ar", "fnaa.unix.ar", ())
+    assert rooms.session_limits(nothing) == SessionLimits()
+    assert rooms.agent_limits(nothing) == AgentLimits()
+    logins: Any = SimpleNamespace(mechanism=None)
+    told = rooms.policy(nothing, logins, ["kafka"])
+    assert told == Policy(told.hostname, told.mechanisms, told.mechanism, processors=told.processors)
+    assert Ttl(**vars(nothing.names.ttl)) == Ttl()
 
 
 def test_where_foreign_names_may_lead(config: Config) -> None:

@@ -65,7 +65,7 @@ class _Slot:
 
 @implementer(IHandshakeListener, IPushProducer)
 class Connection(Protocol):
-    """One client.  `client` and `login` are made when the connection is; the factory knows all connections.
+    """One client.  `client` and `login` are made when the connection is; `closed` is called when it is over.
 
     Requests are worked on as they come, answered in their order.  As soon as too much is under way or waits to be
     sent, nothing more is read.

@@ -1,4 +1,4 @@
-"""What the broker says of itself: ApiVersions, Metadata, DescribeCluster, FindCoordinator."""
+"""What the broker says of itself: Metadata, DescribeCluster, FindCoordinator."""
 
 from __future__ import annotations
 
