@@ -32,7 +32,7 @@ _STRANGER: dict[Visibility, frozenset[Right]] = {
 
 @dataclass(frozen=True)
 class Found:
-    """A flow as one caller sees it; `subscription` is the provider's record if it is a copy."""
+    """A flow as one caller who may know of it sees it; `subscription` is the provider's record if it is a copy."""
 
     flow: Flow
     namespace: Namespace
@@ -40,9 +40,7 @@ class Found:
     subscription: Subscription | None = None
 
     def require(self, right: Right) -> None:
-        """Raises `NotAllowed`, or `NoSuch` where not even the existence may be known."""
-        if "describe" not in self.rights:
-            raise NoSuch("flow", self.flow.name)
+        """Raises `NotAllowed`."""
         if right not in self.rights:
             raise NotAllowed(right, self.flow.name)
 

@@ -67,9 +67,6 @@ class Parts:
         """Makes the queue keep what the flow says."""
         await self.broker(flow.broker).update_queue(flow.topic, flow.retention_ms, flow.retention_bytes)
 
-    async def remove_queue(self, flow: Flow) -> None:
-        await self.broker(flow.broker).delete_queue(flow.topic)
-
     async def publish(self, flow: Flow) -> None:
         """Makes DNS say what it should of this flow: nothing, if it is private; not where, if its broker stays inside."""
         if flow.visibility is Visibility.PRIVATE:  # a copy tells the name of its flow

@@ -12,7 +12,6 @@ from eson.model.flows import parse_visibility
 from eson.model.principals import parse_principal
 from eson.model.rates import parse_rate_limit
 
-NAMESPACE_KEYS = ("broker", "copies", "visibility", "administrators")
 MAX_PARTITIONS = 1000
 MAX_DESCRIPTION = 400
 

@@ -1,4 +1,4 @@
-"""What `eson.yaml` says, as frozen values.  The defaults of all keys stand here; where a room has one of its own, it is the same.
+"""What `eson.yaml` says, as frozen values.  All defaults stand here; where a room has one too, it is the same.
 
 Times are `timedelta`, sizes octets, files absolute paths.  A listener that is off is an empty tuple.
 """

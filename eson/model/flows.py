@@ -42,7 +42,6 @@ class Flow:
     retention_bytes: int | None = None
     mode: str = "binary"
     copy_of: str = ""
-    lineage: tuple[str, ...] = ()
     settings: frozenset[str] = field(default_factory=frozenset)
     adopted: bool = False
     limit: RateLimit = UNLIMITED

@@ -86,17 +86,9 @@ class Discovery:
             raise _unreachable(flow, error) from error
         return await self._first(flow, places_of_flow(flow, pointed))
 
-    async def discover_namespace_agent(self, namespace: str) -> AgentLocation:
-        """The agent of a namespace: its own `_flow._tcp`, else that of a parent.  Raises `AgentUnreachable`."""
-        return await self._first(namespace, _each([namespace, *parents(namespace)]))
-
     async def discover_participant_agent(self, participant: str) -> AgentLocation:
         """The agent that speaks for a participant: `_flow._tcp.<participant>` alone.  Raises `AgentUnreachable`."""
         return await self._first(participant, _each([participant]))
-
-    async def discover_agent_by_name(self, agent: str) -> AgentLocation:
-        """An agent whose own name is known: SRV at `_flow._tcp.<name>`, else at the name.  Raises `AgentUnreachable`."""
-        return await self._first(agent, [(PREFIX + agent, agent), (agent, agent)])
 
     async def discover_broker(self, flow: str) -> BrokerLocation:
         """The queue of a flow and its broker's servers.  Raises `NoSuch` if DNS does not say, `LookupFailed`."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from eson.errors import BackendFailed
 from eson.names.core.authority import Authority, Settings
-from eson.names.core.records import Agent
 from eson.names.core.responder import Responder
 from eson.names.port import FlowNames
 
@@ -22,10 +21,6 @@ class EmbeddedNames:
     def respond(self, data: bytes, stream: bool = False) -> bytes | None:
         """The reply to one DNS message; None for what gets none."""
         return self._responder.respond(data, stream)
-
-    def set_agent(self, agent: Agent) -> None:
-        """Says on which ports the agent listens, once it does."""
-        self._authority.set_agent(agent)
 
     async def publish_namespace(self, namespace: str) -> None:
         self._authority.put_namespace(namespace)

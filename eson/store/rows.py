@@ -85,7 +85,7 @@ def flow_row(value: Flow) -> Row:
         "retention_bytes": value.retention_bytes,
         "mode": value.mode,
         "copy_of": value.copy_of,
-        "lineage": _list(value.lineage),
+        "lineage": _list(()),  # a column of old: lineage is the subscription's
         "settings": _list(sorted(value.settings)),
         "adopted": value.adopted,
         "records_per_second": value.limit.records,
@@ -108,7 +108,6 @@ def flow_of(row: Found) -> Flow:
         retention_bytes=row["retention_bytes"],
         mode=row["mode"],
         copy_of=row["copy_of"],
-        lineage=tuple(json.loads(row["lineage"])),
         settings=frozenset(json.loads(row["settings"])),
         adopted=row["adopted"],
         limit=RateLimit(row["records_per_second"], row["bytes_per_second"]),

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from servers.fnap import MemoryAgent, make_factory
+from servers.fnap import MemoryAgent, listen, make_factory
 from servers.twisted_reactor import InReactor
 from twisted.internet.defer import Deferred
 
@@ -29,7 +29,7 @@ from eson.errors import (
 )
 from eson.fnap.core import commands as c
 from eson.fnap.net.client import Session, connect
-from eson.fnap.net.factory import FnapFactory, listen
+from eson.fnap.net.factory import FnapFactory
 from eson.fnap.net.places import Limits
 from eson.identity.certificates import KeyPair, make_ca, make_certificate
 from eson.identity.tls import ClientTls, ServerTls, load_chain, public_key_pin

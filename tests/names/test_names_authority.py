@@ -346,18 +346,6 @@ def test_a_namespace_with_the_name_of_a_flow_keeps_its_agent(served: Served) -> 
     assert served.data("_flow._tcp.sub.flows.unix.ar", "PTR") == ["a.sub.flows.unix.ar."]
 
 
-def test_the_agents_ports_may_become_known_later() -> None:
-    served = Served(replace(SETTINGS, agent=Agent("fnaa.unix.ar", 0, True), poc_records=True))
-    served.authority.put_flow(flow())
-    assert served.data("_flow._tcp.time.flows.unix.ar", "SRV") == ["30 30 0 fnaa.unix.ar."]
-    served.authority.set_agent(Agent("fnaa.unix.ar", 7001, True, 7000))
-    for name in ("_flow._tcp.time.flows.unix.ar", "_flow._tcp.flows.unix.ar", "_flow._tcp.unix.ar"):
-        assert served.data(name, "SRV") == ["30 30 7001 fnaa.unix.ar."]
-    for name in ("time.flows.unix.ar", "fnaa.unix.ar"):
-        assert served.data(name, "SRV") == ["0 0 7000 fnaa.unix.ar."]
-    assert served.data("_flow._tcp.flows.unix.ar", "PTR") == ["time.flows.unix.ar."]
-
-
 def test_names_of_others_are_refused(served: Served) -> None:
     for name in ("emiliano.ar", "ar", ".", "xunix.ar", "_flow._tcp.emiliano.ar"):
         reply = served.reply(name, "SRV")

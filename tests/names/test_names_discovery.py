@@ -193,19 +193,11 @@ def test_parents_end_at_the_registered_domain(name: str, expected: list[str]) ->
     assert parents(name) == expected
 
 
-def test_agents_of_namespaces_and_participants() -> None:
+def test_the_agent_of_a_participant_is_named_by_its_own_domain_alone() -> None:
     records = Records(srv={"_flow._tcp.unix.ar": (AGENT,)})
-    assert run(Discovery(records).discover_namespace_agent("flows.unix.ar")).domain == "unix.ar"
     assert run(Discovery(records).discover_participant_agent("unix.ar")).domain == "unix.ar"
     with pytest.raises(AgentUnreachable):
         run(Discovery(records).discover_participant_agent("flows.unix.ar"))
-
-
-def test_an_agent_is_found_by_its_own_name() -> None:
-    records = Records(srv={"fnaa.unix.ar": (Service(0, 0, 61000, "fnaa.unix.ar"),)})
-    found = run(Discovery(records).discover_agent_by_name("fnaa.unix.ar"))
-    assert found.servers == (Server("fnaa.unix.ar", 61000),)
-    assert not found.tls
 
 
 def test_a_broker_is_found_with_its_kind_servers_and_queue() -> None:

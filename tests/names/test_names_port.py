@@ -6,7 +6,6 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
-import dns.message
 import pytest
 
 from eson.agent.memory import MemoryNames
@@ -90,12 +89,3 @@ def test_what_records_cannot_hold_is_refused_and_leaves_nothing(changes: dict[st
         run(names.publish_flow(replace(FLOW, **changes)))
     assert caught.value.text.startswith(f"DNS cannot say where {F} is: ")
     assert names.published() == []
-
-
-def test_the_ports_of_the_agent_are_said_once_they_are_known() -> None:
-    names = EmbeddedNames(Settings("unix.ar", Agent("fnaa.unix.ar", 0, True)))
-    run(names.publish_flow(FLOW))
-    names.set_agent(Agent("fnaa.unix.ar", 4242, True))
-    wire = names.respond(dns.message.make_query(f"_flow._tcp.{F}", "SRV").to_wire())
-    assert wire is not None
-    assert dns.message.from_wire(wire).answer[0][0].to_text() == "30 30 4242 fnaa.unix.ar."

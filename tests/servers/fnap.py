@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from eson.errors import Conflict, NoSuch, NotAvailableNow, NotHosted, Usage
 from eson.fnap.core import commands as c
@@ -215,3 +216,12 @@ def make_factory(
         policy or make_policy(), agent or MemoryAgent(), authenticator or MemoryAuthenticator(), Places(limits or Limits()), clock, tls,
         **changes,
     )  # fmt: skip
+
+
+def listen(reactor: Any, host: str, port: int, factory: FnapFactory) -> Any:
+    """Opens the listener (an `IListeningPort`); port 0 is any free one."""
+    over: Any = factory
+    if factory.implicit_tls:
+        over = TLSMemoryBIOFactory(factory.tls, False, factory)
+        over.noisy = False
+    return reactor.listenTCP(port, over, backlog=1024, interface=host)

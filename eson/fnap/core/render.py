@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from eson.errors import ConfigError, EsonError, Refused, TryLater, WriteStopped
+from eson.errors import EsonError, Refused, TryLater, WriteStopped
 from eson.fnap.core.grammar import UnknownCommand
 from eson.fnap.core.quoting import written
 from eson.fnap.core.replies import Description, Item, Listing, Ok, Outcome, Pending, Scalar, Subscribed, Value
@@ -24,7 +24,7 @@ def error_line(error: BaseException) -> bytes:
     """The reply to any error: one line of at most 512 octets with CRLF; unforeseen errors are not described."""
     if isinstance(error, WriteStopped):
         return line(f"{error.reply_code} {error.text}; {error.written} written")
-    if isinstance(error, TryLater | Refused | UnknownCommand) and not isinstance(error, ConfigError):
+    if isinstance(error, TryLater | Refused | UnknownCommand):
         return line(f"{error.code} {error.text}")
     return line(HIDDEN)
 

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-
-from eson.fnap.core.usage import USAGE
 
 
 class ServerState(enum.Enum):
@@ -156,7 +154,6 @@ class Verdict(enum.Enum):
 
 _BEFORE_LOGIN = frozenset({"EHLO", "CAPABILITIES", "STARTTLS", "AUTHENTICATE", "HELP", "NOOP", "QUIT"})
 _NEVER_AFTER_LOGIN = frozenset({"STARTTLS", "AUTHENTICATE"})
-VERBS: Sequence[str] = tuple(USAGE)
 
 
 def verdict(state: ServerState, verb: str) -> Verdict:

@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from eson.fnap.core import render
@@ -24,8 +23,6 @@ from eson.fnap.net.server import FnapServer
 from eson.identity.tls import ServerTls
 from eson.model.principals import Caller
 
-BACKLOG = 1024
-"""Connections that wait to be accepted; Twisted's 50 are gone in a moment when all clients come back at once."""
 _SLOTS = 20
 """Sessions are looked at once a second, a part of them at a time, so that no look takes long."""
 
@@ -190,12 +187,3 @@ class FnapFactory(Factory[FnapServer]):
 
     def _all(self) -> list[FnapServer]:
         return [session for slot in self._slots for session in slot]
-
-
-def listen(reactor: Any, host: str, port: int, factory: FnapFactory) -> Any:
-    """Opens the listener (an `IListeningPort`); port 0 is any free one.  Raises `CannotListenError`."""
-    over: Any = factory
-    if factory.implicit_tls:
-        over = TLSMemoryBIOFactory(factory.tls, False, factory)  # type: ignore[arg-type]
-        over.noisy = False
-    return reactor.listenTCP(port, over, backlog=BACKLOG, interface=host)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from eson.errors import NameNotAllowed, NotHosted
@@ -140,18 +140,6 @@ class Authority:
             self._erase(owner)
         self._write_service(flow)
         self._uncatalogue(names)
-
-    def set_agent(self, agent: Agent) -> None:
-        """Makes all records name this agent; its ports are known only when it listens."""
-        if agent == self._settings.agent:
-            return
-        self._settings = replace(self._settings, agent=agent)
-        for zone in self._zones.values():
-            self._write_hosts(zone)
-        for namespace in self._catalogues:
-            self._write_service(namespace)
-        for names in self._flows.values():
-            self._write_flow(names)
 
     def _open(self, name: str) -> Zone:
         settings = self._settings

@@ -23,7 +23,6 @@ from eson.processors.port import ProcessorEnd
 
 CONNECT_TIMEOUT = 10.0
 _MAX_STEPS = 4
-_NEWEST_API_VERSIONS = 4
 
 
 class Opener:

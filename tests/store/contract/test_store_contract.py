@@ -86,7 +86,6 @@ def test_gives_back_a_flow_as_it_was_put(store: port.Store) -> None:
         partitions=3,
         retention_ms=1000,
         retention_bytes=2**40,
-        lineage=("0123456789abcdef",),
         settings=frozenset({"partitions", "description"}),
         limit=RateLimit(1000, 9_999_999_999),
     )
