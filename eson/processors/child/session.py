@@ -218,14 +218,20 @@ class Session:
         """Notes what a source lost, and goes on behind it.  Raises `Stopped` where it lost its end, `Changed`."""
         source = self._sources[number]
         first = await source.offset(partition, EARLIEST)
-        for lane in self.lanes:
-            if (lane.state.lane.source, lane.source_partition) != (number, partition):
+        mine = [
+            lane
+            for lane in self.lanes
+            if (lane.state.lane.source, lane.source_partition) == (number, partition)
+        ]
+        position = min(lane.offset for lane in mine)
+        if position >= first:
+            raise Stopped(
+                f"source {source.topic.name} lost its end: partition {partition} was carried up to offset"
+                f" {position - 1} and does not reach that far any more"
+            )
+        for lane in mine:
+            if lane.offset >= first:  # to another destination, which is ahead
                 continue
-            if lane.offset >= first:
-                raise Stopped(
-                    f"source {source.topic.name} lost its end: partition {partition} was carried up to offset"
-                    f" {lane.offset - 1} and does not reach that far any more"
-                )
             if lane.expected:
                 raise Changed(lane)
             lane.state.gaps.append((lane.offset, first - 1))
