@@ -11,6 +11,11 @@ from eson.brokers.port import Access
 from eson.model.rates import UNLIMITED, RateLimit
 
 KINDS = ("bridge", "collector", "distributor", "signal")
+BY_PARTITION = ("bridge", "distributor")
+"""Kinds that carry partition n to partition n: their destinations need as many as the source has.
+
+The others make a new flow of several: partition n goes to n modulo the number that the destination has.
+"""
 
 
 @dataclass(frozen=True)

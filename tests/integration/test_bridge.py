@@ -312,18 +312,6 @@ def test_a_new_credential_is_taken_over_without_a_gap(kafka: Kafka, topics: Topi
     wait_equal(topics, source, copy)
 
 
-def test_fewer_partitions_at_the_destination_keep_the_order_of_each(topics: Topics, start: Start) -> None:
-    source, copy = topics.create("source", 4), topics.create("copy", 1)
-    topics.fill(source, 400)
-    child = start(bridge(topics.end(source), topics.end(copy)))
-    child.wait_records(400)
-    got = topics.read(copy)[0]
-    assert len(got) == 400
-    for events in topics.read(source).values():
-        mine = set(events)
-        assert [event for event in got if event in mine] == events
-
-
 def test_it_ends_with_its_supervisor(topics: Topics, start: Start) -> None:
     """By the end of descriptor 0, in good order."""
     source, copy = topics.create("source"), topics.create("copy")

@@ -178,6 +178,7 @@ class Scripted:
         self.settled.append(given[-1])
         self.lanes: list[RunningLane] = []
         self.exact = self.progressed = True
+        self.narrow = ""
         return self
 
     async def open(self) -> None: ...

@@ -185,7 +185,10 @@ class Branch:
             if self._changed.is_set():
                 return
             self.lanes, self.exact = session.lanes, session.exact
-            self._say_ready()
+            if session.narrow and not self._course.paused:
+                self._say_narrow(session.narrow)
+            else:
+                self._say_ready()
             if self._course.paused:
                 return
             await self._until(session.run(), changed)
@@ -259,6 +262,11 @@ class Branch:
     def _say_ready(self) -> None:
         self.ready, self.complaint, self._since = True, None, None
         self._tell()
+
+    def _say_narrow(self, reason: str) -> None:
+        """Both ends were reached, and what has its place is carried; the rest waits."""
+        self._since = None
+        self._complain("failing", Failing(reason))
 
     def _complain(self, state: Literal["unreachable", "failing", "stopped"], trouble: Trouble) -> None:
         self.ready = False

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from eson.processors.child.cluster import EARLIEST, LATEST
+from eson.processors.child.cluster import EARLIEST, LATEST, Topic
 from eson.processors.child.ends import End
 from eson.processors.child.journal_file import JournalFile
+from eson.processors.child.trouble import Failing
 from eson.processors.core.journal import Lane, LaneState, lane_line, lanes_heard
-from eson.processors.port import ProcessorOrder
+from eson.processors.port import BY_PARTITION, ProcessorOrder
 
 
 class LaneMaking:
@@ -26,10 +27,18 @@ class LaneMaking:
         self._order, self._file, self._exact = order, file, exact
         self._sources, self._destinations = sources, destinations
 
-    async def make(self) -> None:
-        """A lane for each partition of a source and each destination that the journal does not have yet, synced."""
+    async def make(self) -> str:
+        """A lane for each partition of a source and each destination that the journal does not have yet, synced.
+
+        Where a destination lacks partitions that the source has got since, none is made, and the answer says why.
+        Raises `Failing` where it lacks them from the beginning, other `Trouble`.
+        """
         known = self._known()
         have = {(lane.source, lane.source_partition, lane.destination) for lane in known}
+        if narrow := self._narrow(have):
+            if not any(lane.destination in self._destinations for lane in known):
+                raise Failing(narrow)
+            return narrow
         made: list[Lane] = []
         for number, source in enumerate(self._sources):
             wanted = [
@@ -43,6 +52,26 @@ class LaneMaking:
                 made.append(await self._lane(number, partition, destination, starts[partition], made))
         if made:
             self._note(made)
+        return ""
+
+    def _narrow(self, have: Collection[tuple[int, int, int]]) -> str:
+        """Which partitions of the source have no place at a destination; "" if none, or where n need not go to n.
+
+        `have`: (source, its partition, destination) of lanes that exist; those of old journals may go elsewhere, and stay.
+        """
+        if self._order.kind not in BY_PARTITION:
+            return ""
+        for number, source in enumerate(self._sources):
+            for destination, end in self._destinations.items():
+                places = end.topic.leaders
+                lacking = [
+                    partition
+                    for partition in sorted(source.topic.leaders)
+                    if partition not in places and (number, partition, destination) not in have
+                ]
+                if lacking:
+                    return _too_few(self._order.destinations[destination].flow, end.topic, lacking)
+        return ""
 
     def _known(self) -> list[Lane]:
         """Of this journal, and those that it is yet to be given again."""
@@ -70,7 +99,8 @@ class LaneMaking:
         """Its number is not settled yet."""
         end = self._destinations[destination]
         partitions = sorted(end.topic.leaders)
-        target = partitions[partition % len(partitions)]
+        # partition n where there is one: `_narrow` found it where it must be
+        target = partition if partition in end.topic.leaders else partitions[partition % len(partitions)]
         producer, epoch = -1, -1
         if self._exact:
             producer, epoch = await self._producer_for(made, source, destination, target)
@@ -112,3 +142,13 @@ class LaneMaking:
         asked: Iterable[int] = [partition for partition in partitions if partition not in given]
         found = await source.offsets(asked, when)
         return {partition: given.get(partition, found.get(partition, 0)) for partition in partitions}
+
+
+def _too_few(flow: str, destination: Topic, lacking: Sequence[int]) -> str:
+    have, needed, waiting = len(destination.leaders), lacking[-1] + 1, f"partition {lacking[0]} waits"
+    if len(lacking) > 1:
+        waiting = f"partitions {lacking[0]} to {lacking[-1]} wait"
+    return (
+        f"destination {destination.name} has {have} partition{'s' if have > 1 else ''}, its source {needed}: {waiting}"
+        f" until it has as many. Where the agent does not add them: UPDATE FLOW {flow} partitions={needed}"
+    )

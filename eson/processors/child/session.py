@@ -37,7 +37,8 @@ from eson.processors.core.journal import (
 from eson.processors.core.rates import Limiter
 from eson.processors.port import ProcessorOrder
 
-REFRESH = 30.0
+REFRESH, REFRESH_NARROW = 30.0, 3.0
+"""Seconds between two looks at the queues: usually, and while a destination lacks partitions, which somebody adds soon."""
 LEAST_FETCH = 64 << 10
 """Octets that an answer may have, however low a limit is."""
 OUTSTANDING = 2 * FETCH_BYTES
@@ -77,6 +78,8 @@ class Session:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._stopping = False
         self.lanes: list[RunningLane] = []
+        self.narrow = ""
+        """Why partitions that the source has got since are not carried yet; "" if all are."""
         self.exact = True
         self.progressed = False
 
@@ -96,7 +99,8 @@ class Session:
         )
         self._check_topics(self.journal.lanes.values())
         await self._restore(exact)
-        await LaneMaking(self._order, self._file, self._sources, self._destinations, exact).make()
+        making = LaneMaking(self._order, self._file, self._sources, self._destinations, exact)
+        self.narrow = await making.make()
         mine = [one for one in self.journal.lanes.values() if one.lane.destination in self._destinations]
         self.lanes = await running_lanes(mine, self._destinations, self._max_bytes, exact, self._settled)
         self.exact = all(lane.exact for lane in self.lanes)
@@ -345,9 +349,10 @@ class Session:
         lifetimes = [end.cluster.lifetime() for end in self._ends]
         shortest = min((one for one in lifetimes if one), default=None)
         until = self._loop.time() + shortest * RENEW_AT if shortest else None
+        every = REFRESH_NARROW if self.narrow else REFRESH
         while True:
             now = self._loop.time()
-            await asyncio.sleep(REFRESH if until is None else max(0.0, min(REFRESH, until - now)))
+            await asyncio.sleep(every if until is None else max(0.0, min(every, until - now)))
             if until is not None and self._loop.time() >= until:
                 raise Again("a login is about to end")
             for end in self._ends:
