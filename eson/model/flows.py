@@ -24,6 +24,8 @@ class Flow:
 
     `topic` is the queue's real name at `broker` (a name of the configuration); `copy_of` is the source flow's name for a
     copy, else "".  `adopted`: the queue was there before the flow, and stays when the flow is deleted.
+    `made_for`: the copy or the processor that it was made for as a destination, whose source it follows in partitions; ""
+    for a flow that somebody created.
     `retention_ms` and `retention_bytes` are None for the broker's default.  `limit` holds for each processor that fills it
     by itself.  `settings` are the keys that somebody set:
     only these are shown in TEXT beyond the draft's four lines.
@@ -45,6 +47,7 @@ class Flow:
     settings: frozenset[str] = field(default_factory=frozenset)
     adopted: bool = False
     limit: RateLimit = UNLIMITED
+    made_for: str = ""
 
 
 @dataclass(frozen=True)

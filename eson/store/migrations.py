@@ -87,11 +87,14 @@ _LIMITS = (
     "ALTER TABLE flows ADD COLUMN bytes_per_second INTEGER",
 )
 
+_MADE_FOR = ("ALTER TABLE flows ADD COLUMN made_for TEXT NOT NULL DEFAULT ''",)
+
 MIGRATIONS: Sequence[Migration] = (
     Migration(1, _FIRST),
     Migration(2, _PROCESSORS),
     Migration(3, _ADOPTED),
     Migration(4, _JOURNALS),
     Migration(5, _LIMITS),
+    Migration(6, _MADE_FOR),
 )
 LATEST = MIGRATIONS[-1].number

@@ -90,6 +90,7 @@ def flow_row(value: Flow) -> Row:
         "adopted": value.adopted,
         "records_per_second": value.limit.records,
         "bytes_per_second": value.limit.octets,
+        "made_for": value.made_for,
     }
 
 
@@ -111,6 +112,7 @@ def flow_of(row: Found) -> Flow:
         settings=frozenset(json.loads(row["settings"])),
         adopted=row["adopted"],
         limit=RateLimit(row["records_per_second"], row["bytes_per_second"]),
+        made_for=row["made_for"],
     )
 
 

@@ -37,6 +37,7 @@ flows = Table(
     Column("adopted", Boolean, nullable=False),
     Column("records_per_second", Integer),
     Column("bytes_per_second", Integer),
+    _text("made_for"),
 )
 
 subscriptions = Table(

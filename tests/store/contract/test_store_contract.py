@@ -88,6 +88,7 @@ def test_gives_back_a_flow_as_it_was_put(store: port.Store) -> None:
         retention_bytes=2**40,
         settings=frozenset({"partitions", "description"}),
         limit=RateLimit(1000, 9_999_999_999),
+        made_for="abcdefg.time.flows.emiliano.ar",
     )
     run(store.apply(port.PutFlow(value)))
     assert run(store.flow(value.name)) == value
