@@ -45,4 +45,5 @@ def adopted(flow: Flow, queue: Queue) -> Flow:
         flow = replace(flow, partitions=queue.partitions)
     if "retention" not in flow.settings:
         flow = replace(flow, retention_ms=queue.retention_ms, retention_bytes=queue.retention_bytes)
-    return replace(flow, adopted=True)
+    # others write to it, and their keys must stay where they are
+    return replace(flow, adopted=True, made_for="")

@@ -18,6 +18,7 @@ from eson.agent.endings import Endings, Unsubscribing
 from eson.agent.finding import Finding
 from eson.agent.flows import Flows
 from eson.agent.gaps import Gaps
+from eson.agent.growth import Growth
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.incoming import Incoming
 from eson.agent.joining import Joining
@@ -36,6 +37,7 @@ from eson.agent.processing import Processing
 from eson.agent.readers import Readers
 from eson.agent.reading import Reading
 from eson.agent.reconciler import Reconciler
+from eson.agent.room import Room
 from eson.agent.service import Agent
 from eson.agent.sessions import Sessions
 from eson.agent.statuses import Statuses
@@ -75,31 +77,39 @@ def build_agent(
     locks, audit, tasks = Locks(), Audit(clock), Tasks(scheduler)
     access = Access(store, hosting)
     parts = Parts(hosting, brokers, names)
+    room = Room(store, parts, audit)
     streams = OpenStreams(access)
     lineages = Lineages(store)
     journals = KeptJournals(processors, store)
     carriers = Carriers(store, hosting, access, parts, journals, sealing_key)
     readers = Readers(store, parts)
     tellers = Tellers(remotes, tasks)
-    provided = Copies(store, hosting, parts, carriers, tellers, readers, streams, locks, audit, clock, limits)
+    provided = Copies(
+        store, hosting, parts, room, carriers, tellers, readers, streams, locks, audit, clock, limits
+    )
     sessions = Sessions(store, hosting, provided, lineages, remotes)
     calls = Calls(store, sessions, locks, audit, tasks, clock, limits)
     endings = Endings(store, provided, locks)
     local_processors = LocalProcessors(store, access, parts, journals, locks, audit, clock)
     limiting = Limiting(store, carriers, local_processors)
-    own_flows = Flows(store, hosting, access, parts, endings, limiting, streams, locks, audit, clock, limits)
+    own_flows = Flows(
+        store, hosting, access, parts, room, endings, limiting, streams, locks, audit, clock, limits
+    )
     own_namespaces = Namespaces(store, hosting, access, parts, names, own_flows, locks, audit, clock)
     received = Incoming(
-        store, hosting, parts, own_flows, carriers, lineages, sessions, calls, locks, audit, clock
+        store, hosting, room, own_flows, carriers, lineages, sessions, calls, locks, audit, clock
     )
     endings.incoming = received
-    joining = Joining(store, received, sessions, calls, lineages, locks, tasks, clock, limits, sealing_key)
+    joining = Joining(
+        store, received, sessions, calls, lineages, room, locks, tasks, clock, limits, sealing_key
+    )
     finding = Finding(store, access)
     between = Processing(
         store,
         hosting,
         access,
         parts,
+        room,
         own_flows,
         lineages,
         joining,
@@ -114,8 +124,9 @@ def build_agent(
     endings.processing = between
     pausing = Pausing(store, finding, carriers, local_processors, tellers, locks, audit, clock)
     gaps = Gaps(store, audit)
+    growth = Growth(store, own_flows, carriers, received, between, tasks)
     statuses = Statuses(
-        store, carriers, local_processors, journals, gaps, received, tellers, locks, tasks, clock
+        store, carriers, local_processors, journals, gaps, growth, received, tellers, locks, tasks, clock
     )
     processors.listen(statuses.changed)
     told = Told(store, tasks, received.check)
@@ -143,6 +154,7 @@ def build_agent(
         calls,
         comparing,
         between,
+        growth,
         local_processors,
         Lapses(store, provided, clock, limits),
         {

@@ -18,6 +18,7 @@ from eson.agent.parts import Parts
 from eson.agent.ports import Clock
 from eson.agent.readers import END, Readers
 from eson.agent.records import every_subscription, quietly
+from eson.agent.room import Room
 from eson.brokers.positions import offsets_of
 from eson.errors import Busy, Conflict, EsonError, LimitReached, NoSuch, TryLater
 from eson.model.flows import Flow
@@ -65,6 +66,7 @@ class Copies:
         store: Store,
         hosting: Hosting,
         parts: Parts,
+        room: Room,
         carriers: Carriers,
         teller: Teller,
         readers: Readers,
@@ -77,6 +79,7 @@ class Copies:
         self._store = store
         self._hosting = hosting
         self._parts = parts
+        self._room = room
         self._carriers = carriers
         self._teller = teller
         self._readers = readers
@@ -203,7 +206,8 @@ class Copies:
             owner=flow.owner,
             created=record.created,
             visibility=flow.visibility,
-            partitions=flow.partitions,
+            # its start was asked of the broker, where somebody may have added partitions
+            partitions=max(flow.partitions, len(record.start)),
             retention_ms=int(retention.total_seconds() * 1000),
             retention_bytes=self._limits.copies_bytes,
             mode=flow.mode,
@@ -278,7 +282,7 @@ class Copies:
             start = await self._offsets(flow, parse_position(record.position))
             renewed = self._clock.now() if needs_lease(record) else None
             granted = replace(record, start=start, actor=str(actor), renewed=renewed)
-            plan = self.copy_flow(record, flow)
+            plan = self.copy_flow(granted, flow)
             intention = self._intention(APPROVE, record, plan)
             await self._store.apply(PutIntention(intention))
             try:
@@ -383,11 +387,11 @@ class Copies:
             if copy is None or not behind(copy, flow):
                 return
             if copy.partitions < flow.partitions:
-                await self._parts.broker(copy.broker).add_partitions(copy.topic, flow.partitions)
-            partitions = max(copy.partitions, flow.partitions)
-            copy = replace(copy, partitions=partitions, visibility=flow.visibility)
-            await self._parts.publish(copy)
-            await self._store.apply(PutFlow(copy))
+                copy = await self._room.widen(copy, flow.partitions, name)
+            if copy.visibility is not flow.visibility:
+                copy = replace(copy, visibility=flow.visibility)
+                await self._parts.publish(copy)
+                await self._store.apply(PutFlow(copy))
 
 
 def behind(copy: Flow, flow: Flow) -> bool:

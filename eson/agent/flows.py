@@ -15,6 +15,7 @@ from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
 from eson.agent.records import every_subscription, quietly
+from eson.agent.room import Room
 from eson.agent.settings import flow_settings
 from eson.errors import (
     Busy,
@@ -71,6 +72,7 @@ class Flows:
         hosting: Hosting,
         access: Access,
         parts: Parts,
+        room: Room,
         endings: Endings,
         limiting: Limiting,
         streams: Streams,
@@ -83,6 +85,7 @@ class Flows:
         self._hosting = hosting
         self._access = access
         self._parts = parts
+        self._room = room
         self._endings = endings
         self._limiting = limiting
         self._streams = streams
@@ -235,6 +238,15 @@ class Flows:
             await self._store.apply(PutFlow(flow))
             await self._follow(flow)
         await self._store.apply(DropIntention(intention.object))
+
+    async def look(self, name: str) -> None:
+        """Takes note of partitions added at a flow's broker; its copies get them too.  Raises `Busy`, `TryLater`."""
+        with self._locks.hold(name):
+            flow = await self._store.flow(name)
+            if flow is None or await self._store.intention(name) is not None:
+                return
+            flow = await self._room.look(flow)
+        await self._endings.flow_changed(flow)
 
     async def _follow(self, flow: Flow) -> None:
         """What an UPDATE means for the flow's copies, and for what fills it.  Raises `TryLater`."""

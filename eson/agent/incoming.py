@@ -14,9 +14,9 @@ from eson.agent.flows import Flows
 from eson.agent.hosting import Hosting
 from eson.agent.lineage import MAX_MARKS, Lineages, Loop
 from eson.agent.locks import Locks
-from eson.agent.parts import Parts
 from eson.agent.ports import Clock, RemoteFlow, RemoteSession
 from eson.agent.records import quietly
+from eson.agent.room import Room
 from eson.agent.sessions import Sessions, is_gone
 from eson.agent.settings import MAX_PARTITIONS
 from eson.errors import BackendFailed, NotSupported, Refused, RemoteRefused
@@ -30,7 +30,6 @@ from eson.store.port import (
     DropIntention,
     DropSubscription,
     PutCredential,
-    PutFlow,
     PutIntention,
     PutSubscription,
     Store,
@@ -54,7 +53,7 @@ class Incoming:
         self,
         store: Store,
         hosting: Hosting,
-        parts: Parts,
+        room: Room,
         flows: Flows,
         carriers: Carriers,
         lineages: Lineages,
@@ -66,7 +65,7 @@ class Incoming:
     ) -> None:
         self._store = store
         self._hosting = hosting
-        self._parts = parts
+        self._room = room
         self._flows = flows
         self._carriers = carriers
         self._lineages = lineages
@@ -130,18 +129,17 @@ class Incoming:
         return [PutCredential(stored), self._audit.note(AGENT, "receive credential", record.copy)]
 
     async def _local_flow(self, record: Subscription, partitions: int) -> Flow:
-        """G, created if it is missing, with at least as many partitions as C."""
+        """G, created if it is missing, with at least as many partitions as C.  Raises `Conflict` if it has fewer."""
         flow = await self._store.flow(record.local)
-        if flow is None:
-            namespace = self._hosting.namespace_of(record.local)
-            await self._flows.check_name(record.local)
-            plan = self._flows.plan(record.local, namespace, record.principal, partitions=partitions)
-            flow = await self._flows.make(plan, record.principal)
-        if flow.partitions < partitions:
-            await self._parts.broker(flow.broker).add_partitions(flow.topic, partitions)
-            flow = replace(flow, partitions=partitions)
-            await self._store.apply(PutFlow(flow))
-        return flow
+        if flow is not None:
+            return await self._room.fit(flow, partitions, record.copy)
+        namespace = self._hosting.namespace_of(record.local)
+        await self._flows.check_name(record.local)
+        plan = self._flows.plan(
+            record.local, namespace, record.principal, partitions=partitions, made_for=record.copy
+        )
+        await self._room.check(plan, partitions)
+        return await self._flows.make(plan, record.principal)
 
     # The check, which renews the lease
 
@@ -187,10 +185,17 @@ class Incoming:
         changes = await self._credential(now, session)
         if now != record or changes:
             await self._store.apply(PutSubscription(now), *changes)
+        await self._widen(now, min(seen.partitions, MAX_PARTITIONS))
+
+    async def _widen(self, record: Subscription, partitions: int) -> None:
+        """Lets G follow C if it was made for it; else the processor says what it lacks.  Raises `Busy`, `TryLater`."""
         flow = await self._store.flow(record.local)
-        if flow is not None and flow.partitions < min(seen.partitions, MAX_PARTITIONS):
-            with self._locks.hold(record.local):
-                await self._local_flow(now, min(seen.partitions, MAX_PARTITIONS))
+        if flow is None or flow.partitions >= partitions or flow.made_for != record.copy:
+            return
+        with self._locks.hold(flow.name):
+            flow = await self._store.flow(flow.name)
+            if flow is not None:
+                await self._room.fit(flow, partitions, record.copy)
 
     async def new_credential(self, copy: str) -> None:
         """Its processor's login is refused: asks for another password and hands it over.  Raises `Busy`, `TryLater`."""
@@ -228,7 +233,7 @@ class Incoming:
         if isinstance(error, Loop):
             return await self.end(record, Reason.LOOP, AGENT)
         if asked or (record.state in WAITING and not isinstance(error, RemoteRefused)):
-            return await self.end(record, Reason.ERROR, AGENT)
+            return await self.end(record, Reason.ERROR, AGENT, error.text)
         return record
 
     async def ended_there(self, record: Subscription, reason: str) -> Subscription:
@@ -236,24 +241,28 @@ class Incoming:
         known = next((one for one in Reason if one.value == reason), Reason.ERROR)
         return await self._end(record, known, "provider", call=False)
 
-    async def end(self, record: Subscription, reason: Reason, actor: Principal | str) -> Subscription:
+    async def end(
+        self, record: Subscription, reason: Reason, actor: Principal | str, detail: str = ""
+    ) -> Subscription:
         """Processor, then the call to the provider (repeated until it succeeds), then the credential; G stays.
 
         Whoever calls holds the lock of the copy.
         """
-        ended = await self._end(record, reason, actor, call=True)
+        ended = await self._end(record, reason, actor, call=True, detail=detail)
         await quietly(self._calls.make(record.id))
         return ended
 
     async def _end(
-        self, record: Subscription, reason: Reason, actor: Principal | str, call: bool
+        self, record: Subscription, reason: Reason, actor: Principal | str, call: bool, detail: str = ""
     ) -> Subscription:
         ended = replace(
             record, state=State.ENDED, reason=reason.value, actor=str(actor), since=self._clock.now()
         )
         intention = Intention(END, lock_of(record.id), self._clock.now(), {"copy": record.id})
         follows: Change = self._calls.plan(record) if call else DropCredential(Side.SUBSCRIBER, record.id)
-        note = self._audit.note(actor, f"end subscription: {reason.value}", record.copy or record.local)
+        note = self._audit.note(
+            actor, f"end subscription: {reason.value}", record.copy or record.local, detail
+        )
         await self._store.apply(PutSubscription(ended), PutIntention(intention), follows, note)
         if not await quietly(self._finish(intention, ended)):
             self.left()

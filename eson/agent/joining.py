@@ -18,6 +18,7 @@ from eson.agent.lineage import Lineages
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock, RemoteSession
 from eson.agent.records import quietly
+from eson.agent.room import Room
 from eson.agent.sessions import Sessions
 from eson.agent.tasks import Tasks
 from eson.errors import AgentUnreachable, Conflict, EsonError, Refused, RemoteRefused, TryLater
@@ -59,6 +60,7 @@ class Joining:
         sessions: Sessions,
         calls: Calls,
         lineages: Lineages,
+        room: Room,
         locks: Locks,
         tasks: Tasks,
         clock: Clock,
@@ -70,6 +72,7 @@ class Joining:
         self._sessions = sessions
         self._calls = calls
         self._lineages = lineages
+        self._room = room
         self._locks = locks
         self._tasks = tasks
         self._clock = clock
@@ -125,6 +128,23 @@ class Joining:
             if one.copy:
                 raise Conflict(f"{request.typed_local} is subscribed to {request.flow} already: {one.copy}")
 
+    async def _check_room(self, request: Request, session: RemoteSession) -> None:
+        """Before anything is made: whether a local flow that is there has a place for each partition.
+
+        An approval may come days later, and would be in vain.  Raises `Conflict`, `TryLater`.
+        """
+        local = await self._store.flow(request.local)
+        if local is None:
+            return
+        if request.source is not None:
+            partitions = request.source[0].partitions
+        else:
+            try:
+                partitions = (await session.describe_flow(request.flow)).partitions
+            except Refused:
+                return  # the answer to SUBSCRIBE says why
+        await self._room.check(local, partitions)
+
     def _record(self, request: Request, token: str) -> Subscription:
         now = self._clock.now()
         return Subscription(
@@ -152,6 +172,12 @@ class Joining:
                 request.flow, request.principal, request.source, request.local
             )
         except EsonError:
+            await quietly(self._store.apply(forget))
+            raise
+        try:
+            await self._check_room(request, session)
+        except EsonError:
+            await session.quit()
             await quietly(self._store.apply(forget))
             raise
         try:

@@ -24,6 +24,7 @@ from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
 from eson.agent.records import quietly
+from eson.agent.room import Room
 from eson.errors import (
     Conflict,
     LimitReached,
@@ -36,20 +37,19 @@ from eson.errors import (
     Usage,
 )
 from eson.fnap.core.commands import Collect, Distribute, Replicate, Signal
-from eson.fnap.core.replies import Ok, Outcome, Pending
+from eson.fnap.core.replies import Ok, Outcome, Pending, Subscribed
 from eson.model.cesql import CesqlError, compile_expression
 from eson.model.flows import Flow
 from eson.model.names import ancestors, canonical_flow, new_processor_id
 from eson.model.principals import ANONYMOUS, Caller, Principal
 from eson.model.subscriptions import Reason, Side, State
-from eson.store.port import DropIntention, DropProcessor, PutFlow, PutIntention, PutProcessor, Store
+from eson.processors.port import BY_PARTITION
+from eson.store.port import DropIntention, DropProcessor, PutIntention, PutProcessor, Store
 from eson.store.records import Intention, StoredProcessor
 
 END = "end-processor"
 MAX_ENDS = 32
 """Flows on one side of a processor."""
-_BY_PARTITION = ("bridge", "distributor")
-"""Kinds that carry partition to partition: their destinations need as many as the source has."""
 
 _log = Logger()
 
@@ -69,6 +69,7 @@ class Processing:
         hosting: Hosting,
         access: Access,
         parts: Parts,
+        room: Room,
         flows: Flows,
         lineages: Lineages,
         joining: Joining,
@@ -84,6 +85,7 @@ class Processing:
         self._hosting = hosting
         self._access = access
         self._parts = parts
+        self._room = room
         self._flows = flows
         self._lineages = lineages
         self._joining = joining
@@ -251,25 +253,39 @@ class Processing:
             if flow is None:
                 raise NameNotAllowed(f"{name}, a source of {record.id}, is gone")
             partitions = max(partitions, flow.partitions)
-        for name in record.destinations:
-            await self._flow(name, record, partitions)
-        if len(record.sources) == 1 and not record.start:
-            record = replace(record, start=await self._ends(record.sources[0]))
+        start = record.start
+        if len(record.sources) == 1 and not start:
+            start = await self._ends(record.sources[0])
+        # somebody may have added partitions at the source's broker, which was just asked
+        await self._make_flows(record, max(partitions, len(start)))
+        if start != record.start:
+            record = replace(record, start=start)
             await self._store.apply(PutProcessor(record))
         await self._local.start(record)
         done = replace(record, state=State.ACTIVE, reason="", since=self._clock.now())
         await self._store.apply(PutProcessor(done))
         return done
 
+    async def _make_flows(self, record: StoredProcessor, partitions: int) -> None:
+        """The destinations that are missing, unless one that is there cannot be one.  Raises `Conflict`."""
+        for name in record.destinations if record.kind in BY_PARTITION else ():
+            flow = await self._store.flow(name)
+            if flow is not None and flow.made_for != record.id:
+                await self._room.check(flow, partitions)
+        for name in record.destinations:
+            await self._flow(name, record, partitions, record.id)
+
     async def widen(self, record: StoredProcessor) -> None:
-        """Gives destinations the partitions that their source has got since.  Raises `Busy`, `TryLater`."""
-        if record.kind not in _BY_PARTITION:
+        """Lets destinations follow their source in partitions if they were made for it.  Raises `Busy`, `TryLater`."""
+        if record.kind not in BY_PARTITION:
             return
         source = await self._store.flow(record.sources[0])
         for name in record.destinations:
             flow = await self._store.flow(name)
-            if source is not None and flow is not None and flow.partitions < source.partitions:
-                await self._flow(name, record, source.partitions)
+            if source is None or flow is None or flow.made_for != record.id:
+                continue
+            if flow.partitions < source.partitions:
+                await self._flow(name, record, source.partitions, record.id)
 
     async def _ends(self, name: str) -> tuple[tuple[int, int], ...]:
         """Where the source ends today: what is written from the answer on is carried."""
@@ -282,21 +298,23 @@ class Processing:
     async def _feed(self, record: StoredProcessor, foreign: str, local: str) -> None:
         """An ordinary subscription; its token is the processor's id, so that repeating it makes one only."""
         request = Request(record.owner, foreign, local, local, token=record.id)
-        await self._joining.subscribe(request)
-        await self._flow(local, record, 1)  # where it is pending nobody has made it yet
+        outcome = await self._joining.subscribe(request)
+        assert isinstance(outcome, Pending | Subscribed)
+        await self._flow(local, record, 1, outcome.copy)  # where it is pending nobody has made it yet
 
-    async def _flow(self, name: str, record: StoredProcessor, partitions: int) -> Flow:
+    async def _flow(self, name: str, record: StoredProcessor, partitions: int, maker: str) -> Flow:
+        """Created for `maker` (a copy or a processor) if it is missing.  Raises `Conflict` if it has fewer partitions."""
         with self._locks.hold(name, shared=ancestors(name)):
             flow = await self._store.flow(name)
             if flow is None:
                 await self._flows.check_name(name)
                 namespace = self._hosting.namespace_of(name)
-                plan = self._flows.plan(name, namespace, record.owner, partitions=partitions)
-                flow = await self._flows.make(plan, record.owner)
-            if flow.partitions < partitions and record.kind in _BY_PARTITION:
-                await self._parts.broker(flow.broker).add_partitions(flow.topic, partitions)
-                flow = replace(flow, partitions=partitions)
-                await self._store.apply(PutFlow(flow))
+                plan = self._flows.plan(name, namespace, record.owner, partitions=partitions, made_for=maker)
+                if record.kind in BY_PARTITION:
+                    await self._room.check(plan, partitions)
+                return await self._flows.make(plan, record.owner)
+            if record.kind in BY_PARTITION:
+                flow = await self._room.fit(flow, partitions, maker)
         return flow
 
     # Ending

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from eson.agent.calls import Calls
 from eson.agent.comparing import Comparing
+from eson.agent.growth import Growth
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.incoming import WAITING, Incoming, lock_of
 from eson.agent.leases import Lapses
@@ -55,6 +56,7 @@ class Reconciler:
         calls: Calls,
         comparing: Comparing,
         processing: Processing,
+        growth: Growth,
         local_processors: LocalProcessors,
         lapses: Lapses,
         finish: Mapping[str, Finish],
@@ -70,6 +72,7 @@ class Reconciler:
         self._calls = calls
         self._comparing = comparing
         self._processing = processing
+        self._growth = growth
         self._local = local_processors
         self._lapses = lapses
         self._finish = finish
@@ -178,6 +181,7 @@ class Reconciler:
             self._lapses.end_lapsed,
             self._forget,
             # agents that do not answer hold up nothing but each other
+            self._growth.pass_by,
             self._waiting,
             self._due_calls,
         ]

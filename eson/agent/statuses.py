@@ -10,6 +10,7 @@ from eson.agent.carriers import Carriers
 from eson.agent.copies import Teller
 from eson.agent.following import followed
 from eson.agent.gaps import Gaps
+from eson.agent.growth import Growth
 from eson.agent.incoming import Incoming
 from eson.agent.journals import KeptJournals
 from eson.agent.local_processors import LocalProcessors
@@ -39,6 +40,7 @@ class Statuses:
         local_processors: LocalProcessors,
         journals: KeptJournals,
         gaps: Gaps,
+        growth: Growth,
         incoming: Incoming,
         teller: Teller,
         locks: Locks,
@@ -50,6 +52,7 @@ class Statuses:
         self._local = local_processors
         self._journals = journals
         self._gaps = gaps
+        self._growth = growth
         self._incoming = incoming
         self._teller = teller
         self._locks = locks
@@ -73,6 +76,7 @@ class Statuses:
             self._looked_at[id] = False
             try:
                 await self.follow(id)
+                self._growth.changed(id)
             except Busy:
                 self._tasks.later(AGAIN, lambda: self._look(id), "following a processor")
                 return

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import ConfigResource, ResourceType
+from confluent_kafka.admin import ConfigResource, NewPartitions, ResourceType
 from servers import documented
 from servers.certificates import Authority
 from servers.documented import secret
@@ -240,6 +240,27 @@ def test_a_leader_that_dies_costs_nothing_and_doubles_nothing(pair: OnKafka) -> 
         assert pair.provider.ask(f"CREATE FLOW after-{flow}") == [f"220 OK after-{flow}"], "two of three do"
     finally:
         pair.inside.restart(leader)
+
+
+def test_partitions_that_a_flow_gets_at_its_cluster_reach_the_other(pair: OnKafka) -> None:
+    """Nobody tells the agents: the processors notice, copy and local flow follow, and all goes on by itself."""
+    flow = pair.flow(2)
+    copy, local = pair.subscribe(flow)
+    pair.there.fill(flow, 500, partitions=2)
+    pair.carried(flow, local, 500)
+    pair.there.admin.create_partitions([NewPartitions(flow, 4)])[flow].result(30)
+    pair.there.fill(flow, 1000, 1, partitions=4)
+    pair.carried(flow, local, 1500, 150)
+    for member, side, grown in (
+        (pair.provider, "SUBSCRIBERS", [flow, copy]),
+        (pair.subscriber, "SUBSCRIPTIONS", [local]),
+    ):
+        (item,) = member.items(f"GET {side} {flow}")
+        assert item["state"] == "active"
+        for name in grown:
+            assert member.items(f"DESCRIBE FLOW {name}")[0]["partitions"] == 4
+        told = member.rows("select object, detail from audit where act = 'add partitions'")
+        assert told == [(grown[-1], f"2 to 4, as the source of {copy}")]
 
 
 def test_users_of_a_flow_log_in_with_what_they_are_issued(pair: OnKafka) -> None:
