@@ -6,19 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eson.brokers.kafka.wire.batches import HEADER, BatchHeader
+from eson.brokers.kafka.wire.batches import HEADER, BatchHeader, next_sequence
 from eson.model.rates import UNLIMITED, RateLimit
 from eson.processors.core.backoff import Backoff
 from eson.processors.core.batches import Verdict, judge
 from eson.processors.core.rates import Bucket, Limiter, limiters
-from eson.processors.core.sequences import advance, is_behind
+from eson.processors.core.sequences import is_behind
 from eson.processors.core.transactions import ABORT, COMMIT, AbortedFilter, marker_kind
 
 TOP = 2**31 - 1
 
 
 def test_sequences_wrap() -> None:
-    assert [advance(-1, 1), advance(TOP, 1), advance(TOP - 4, 9), advance(0, -1)] == [0, 0, 4, TOP]
+    assert [next_sequence(-1, 1), next_sequence(TOP, 1), next_sequence(TOP - 4, 9), next_sequence(0, -1)] == [
+        0,
+        0,
+        4,
+        TOP,
+    ]
     assert is_behind(TOP, 3)
     assert not is_behind(3, TOP)
     assert not is_behind(5, 5)

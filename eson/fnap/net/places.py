@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv6Address
+
+from eson.identity.throttle import network_of
 
 _BUSY = 0.9
 """From this part of all places on, those who have not logged in get a sixth of the time."""
@@ -60,7 +61,7 @@ class Places:
     def take(self, address: str) -> tuple[str, str] | None:
         """Takes a place; (outcome, text) if there was none: it is taken all the same, until it is given back."""
         self.total += 1
-        address = _network(address)
+        address = network_of(address)
         self._of_address[address] += 1
         if self.total > self.limits.total:
             return "places", "Too many connections: try again later"
@@ -77,20 +78,9 @@ class Places:
     def give_back(self, address: str, user: str) -> None:
         """Gives back what `take` and `take_user` took; an empty `user` took nothing."""
         self.total -= 1
-        _release(self._of_address, _network(address))
+        _release(self._of_address, network_of(address))
         if user:
             _release(self._of_user, user)
-
-
-def _network(address: str) -> str:
-    """What counts as one address: of IPv6 the /64, for that is the least that one customer is given."""
-    if ":" not in address:
-        return address
-    try:
-        found = IPv6Address(address)
-    except ValueError:
-        return address
-    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
 
 
 def _release(counter: Counter[str], key: str) -> None:

@@ -9,6 +9,7 @@ from eson.brokers.kafka.wire.batches import (
     BatchHeader,
     check_crc,
     magic_of,
+    next_sequence,
     parse_header,
     readdress,
     split_entries,
@@ -18,7 +19,6 @@ from eson.processors.child.remaking import Remake
 from eson.processors.child.trouble import Failing, Trouble
 from eson.processors.core.batches import LAST_OFFSET, Verdict, judge
 from eson.processors.core.journal import Entry
-from eson.processors.core.sequences import advance
 from eson.processors.core.transactions import AbortedFilter
 
 MOST_STUCK = 50
@@ -144,7 +144,7 @@ class Planner:
             wire_sequence = sequence if lane.exact else -1
             octets = encode_batch(part, codec, lane.producer, lane.epoch, wire_sequence)
             next_offset = end if part is parts[-1] else part[-1].offset + 1
-            entry = Entry(sequence, advance(sequence, count - 1), next_offset, crc)
+            entry = Entry(sequence, next_sequence(sequence, count - 1), next_offset, crc)
             newest = max(record.timestamp for record in part)
             planned.append(Planned(lane, entry, octets, count, newest, self._is_new(lane, entry)))
             lane.offset = next_offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from eson.brokers.kafka.wire.batches import next_sequence
 from eson.processors.child.cluster import EARLIEST
 from eson.processors.child.ends import End
 from eson.processors.child.fetcher import LARGEST_BATCH
@@ -51,7 +52,7 @@ async def running_lanes(
                 lane.expected.extend(found.expected)
         else:
             lane.offset = state.position()
-            lane.sequence = 0 if state.acknowledged is None else (state.acknowledged[0] + 1) & 0x7FFFFFFF
+            lane.sequence = 0 if state.acknowledged is None else next_sequence(state.acknowledged[0], 1)
         lane.end = lane.offset
         lanes.append(lane)
     return lanes

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from eson.processors.core.sequences import advance
+from eson.brokers.kafka.wire.batches import next_sequence
 
 VERSION = 1
 MOST_SAID = 1 << 19
@@ -73,7 +73,7 @@ class LaneState:
 
     def plan(self, entry: Entry) -> None:
         """A P record.  What was planned from the same sequence on is void: it was asked for again and had not come."""
-        before = advance(entry.first, -1)
+        before = next_sequence(entry.first, -1)
         if self.entries and self.entries[-1].last == before:
             self.entries.append(entry)
             return

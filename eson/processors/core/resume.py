@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eson.brokers.kafka.wire.batches import next_sequence
 from eson.processors.core.journal import Entry, LaneState
-from eson.processors.core.sequences import advance, is_behind
+from eson.processors.core.sequences import is_behind
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,14 @@ def _behind(state: LaneState) -> int:
         return state.lane.floor
     last, offset = state.acknowledged
     at = state.find(last)
-    return offset if at is None else offset + advance(last, 1 - state.entries[at].first)
+    return offset if at is None else offset + next_sequence(last, 1 - state.entries[at].first)
 
 
 def _at(state: LaneState, last: int) -> Continue | Stop:
     at = state.find(last)
     if at is not None:
         entry = state.entries[at]
-        return Continue(entry.next_offset, advance(last, 1), tuple(state.entries[at + 1 :]), last)
+        return Continue(entry.next_offset, next_sequence(last, 1), tuple(state.entries[at + 1 :]), last)
     newest = state.entries[-1].last if state.entries else -1
     if state.entries and is_behind(last, state.entries[0].last):
         return Stop(

@@ -5,11 +5,6 @@ from __future__ import annotations
 _SIZE = 1 << 31
 
 
-def advance(sequence: int, records: int) -> int:
-    """The sequence `records` further on; -1 (nothing was sent yet) and 1 give 0."""
-    return (sequence + records) % _SIZE
-
-
 def is_behind(sequence: int, other: int) -> bool:
     """Whether `sequence` comes before `other`, as long as they are less than half of the circle apart."""
     return 0 < (other - sequence) % _SIZE < _SIZE // 2

@@ -139,7 +139,7 @@ class OsFiles:
             os.close(descriptor)
 
 
-def replace_file(files: Files, path: str, content: Buffer) -> None:
+def replace_file(files: Files, path: str, content: Buffer) -> File:
     """Puts `content` in the place of `path`, durably but for the folder: a crash leaves the old or the new file."""
     fresh = path + ".new"
     files.remove(fresh)
@@ -147,6 +147,7 @@ def replace_file(files: Files, path: str, content: Buffer) -> None:
     file.write_at(0, [content])
     file.sync()
     files.rename(fresh, path)
+    return file
 
 
 def read_file(files: Files, path: str, limit: int = 1 << 30) -> bytes | None:

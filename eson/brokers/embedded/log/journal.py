@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from eson.brokers.embedded.log.committing import Committer
-from eson.brokers.embedded.log.files import File, Files, read_file
+from eson.brokers.embedded.log.files import File, Files, read_file, replace_file
 from eson.brokers.embedded.log.validation import StorageFailed
 
 Entry = dict[str, Any]
@@ -126,12 +126,7 @@ class Journal:
         return (self._file,)
 
     def _write_anew(self, content: bytes) -> Sequence[File]:
-        fresh = self._path + ".new"
-        self._files.remove(fresh)
-        file = self._files.open(fresh, create=True)
-        file.write_at(0, [content])
-        file.sync()
-        self._files.rename(fresh, self._path)
+        file = replace_file(self._files, self._path, content)
         self._files.sync_folder(self._path.rpartition("/")[0])
         self._file, self._end, self._broken = file, len(content), None
         return ()

@@ -110,7 +110,7 @@ class BatchHeader(NamedTuple):
 
 
 def next_sequence(sequence: int, count: int) -> int:
-    """The sequence after `count` records from `sequence` on; it wraps from 2^31-1 to 0."""
+    """The sequence `count` records (negative: before) from `sequence`; it wraps from 2^31-1 to 0; -1 and 1 give 0."""
     return (sequence + count) & SEQUENCE_MASK
 
 
