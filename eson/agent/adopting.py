@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from eson.agent.hosting import Hosting
 from eson.agent.parts import Parts
+from eson.agent.records import every_flow
 from eson.brokers.port import Queue
 from eson.errors import Conflict, NameNotAllowed, NoSuch, NotAllowed
 from eson.model.flows import Flow
 from eson.model.principals import Caller
 from eson.store.port import Store
 
-_CHUNK = 500
 _INTERNAL = "__"
 """What the names of a broker's own queues begin with, such as `__consumer_offsets`."""
 
@@ -31,12 +31,9 @@ async def check_adoption(store: Store, hosting: Hosting, parts: Parts, caller: C
         raise NameNotAllowed(f"{flow.topic} is the queue of the flow of that name")
     if await parts.find_queue(flow) is None:
         raise NoSuch("queue", flow.topic)
-    after = ""
-    while chunk := await store.all_flows(after, _CHUNK):
-        for one in chunk:
-            if (one.broker, one.topic) == (flow.broker, flow.topic):
-                raise Conflict(f"{flow.topic} is the queue of {one.name}")
-        after = chunk[-1].name
+    async for one in every_flow(store):
+        if (one.broker, one.topic) == (flow.broker, flow.topic):
+            raise Conflict(f"{flow.topic} is the queue of {one.name}")
 
 
 def adopted(flow: Flow, queue: Queue) -> Flow:

@@ -16,7 +16,7 @@ from eson.agent.locks import Locks
 from eson.agent.parts import Parts, issues_credentials
 from eson.agent.pausing import Pausing, record_lock
 from eson.agent.readers import Readers
-from eson.agent.records import every_flow, every_subscription
+from eson.agent.records import every_flow, every_processor, every_subscription
 from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError, TryLater
 from eson.model.flows import Flow
@@ -192,7 +192,7 @@ class Comparing:
             outcome.append(await self._settle(record))
 
         await self._tasks.each([partial(settle, one) for one in records])
-        local_processors = [one.id async for one in self._local.every()]
+        local_processors = [one.id async for one in every_processor(self._store)]
 
         async def settle_local(id: str) -> None:
             outcome.append(await self._settle_local(id))

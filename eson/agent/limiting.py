@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from eson.agent.carriers import Carriers
 from eson.agent.local_processors import LocalProcessors
-from eson.agent.records import every_subscription
+from eson.agent.records import every_processor, every_subscription
 from eson.errors import NoSuch
 from eson.model.flows import Flow
 from eson.model.rates import UNLIMITED
@@ -50,7 +50,7 @@ class Limiting:
             return
         async for one in every_subscription(self._store, Side.SUBSCRIBER, local=flow.name):
             await _unless_gone(self._carriers.amend(one))
-        async for processor in self._local.every(destination=flow.name):
+        async for processor in every_processor(self._store, destination=flow.name):
             await _unless_gone(self._local.amend(processor))
 
 

@@ -10,6 +10,7 @@ from eson.agent.access import Access
 from eson.agent.carriers import Carriers, needs_lease
 from eson.agent.hosting import Hosting, Limits
 from eson.agent.local_processors import LocalProcessors
+from eson.agent.records import PAGE, every_subscription
 from eson.brokers.port import Broker
 from eson.fnap.core.commands import (
     GetFlows,
@@ -27,8 +28,6 @@ from eson.model.principals import Caller, Principal
 from eson.model.subscriptions import Side, State, Subscription
 from eson.names.port import Names
 from eson.store.port import Store
-
-CHUNK = 500
 
 
 class Lists:
@@ -72,9 +71,9 @@ class Lists:
         items: list[Item] = []
         after, limit = command.page.after, command.page.limit
         while limit is None or len(items) < limit:
-            chunk = await self._store.flows(command.below, after, CHUNK)
+            chunk = await self._store.flows(command.below, after, PAGE)
             items.extend({"flow": flow.name} for flow in chunk if self._listed(caller, flow))
-            if len(chunk) < CHUNK:
+            if len(chunk) < PAGE:
                 break
             after = chunk[-1].name
         return Listing(items[:limit])
@@ -86,7 +85,12 @@ class Lists:
         """The caller's own; an operator's: all.  `flow` narrows to those of a flow, or into a local flow."""
         name = await self._access.spelled(caller, command.flow) if command.flow else ""
         asked: Sequence[Principal | None] = [None] if caller.operator else sorted(caller.principals)
-        found = [one for side in Side for who in asked for one in await self._every(side, principal=who)]
+        found = [
+            one
+            for side in Side
+            for who in asked
+            async for one in every_subscription(self._store, side, principal=who)
+        ]
         wanted = [one for one in found if not _doubled(one) and (not name or name in _names(one))]
         items = [
             (
@@ -107,7 +111,8 @@ class Lists:
 
     async def subscribers(self, caller: Caller, command: GetSubscribers) -> Listing:
         found = await self._access.flow(caller, command.flow, "administer")
-        every = await self._every(Side.PROVIDER, flow=found.flow.copy_of or found.flow.name)
+        source = found.flow.copy_of or found.flow.name
+        every = [one async for one in every_subscription(self._store, Side.PROVIDER, flow=source)]
         if found.flow.copy_of:
             every = [one for one in every if one.copy == found.flow.name]
         items = [
@@ -120,19 +125,6 @@ class Lists:
         if one.state is State.PENDING:
             return one.created + self._limits.request
         return one.renewed + self._limits.lease if one.renewed is not None and needs_lease(one) else None
-
-    async def _every(
-        self, side: Side, flow: str = "", principal: Principal | None = None
-    ) -> list[Subscription]:
-        found: list[Subscription] = []
-        while True:
-            after = found[-1].id if found else ""
-            chunk = await self._store.subscriptions(
-                side, flow=flow, principal=principal, after=after, limit=CHUNK
-            )
-            found.extend(chunk)
-            if len(chunk) < CHUNK:
-                return found
 
     async def items(self, caller: Caller, command: GetItems) -> Listing:
         return Listing([views.scalars(one) for one in await self._kinds[command.kind](caller)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -15,7 +15,7 @@ from eson.agent.following import NOT_READY, followed
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
-from eson.agent.records import quietly
+from eson.agent.records import every_processor, quietly
 from eson.errors import Conflict, NoSuch, TryLater
 from eson.fnap.core.replies import Item, Ok, Outcome, Pending
 from eson.model.principals import Caller
@@ -24,7 +24,6 @@ from eson.processors.port import ProcessorEnd, ProcessorOrder, Processors, Proce
 from eson.store.port import PutProcessor, Store
 from eson.store.records import StoredProcessor
 
-PAGE = 500
 AIMS: Mapping[str, State] = {"PAUSE": State.PAUSED, "RESUME": State.ACTIVE, "STOP": State.STOPPED}
 _WITHOUT_PROCESS: Mapping[State, Literal["starting", "paused", "stopped"]] = {
     State.PAUSED: "paused",
@@ -99,17 +98,6 @@ class LocalProcessors:
         elif status is not None and record.state is State.STOPPED and status.state != "stopped":
             await self._processors.stop_processor(record.id)
 
-    async def every(self, destination: str = "") -> AsyncIterator[StoredProcessor]:
-        """By id; those that write to `destination`, if given."""
-        after = ""
-        while True:
-            page = await self._store.processors(destination=destination, after=after, limit=PAGE)
-            for one in page:
-                yield one
-            if len(page) < PAGE:
-                return
-            after = page[-1].id
-
     # PAUSE, RESUME, STOP
 
     async def change(self, caller: Caller, id: str, verb: str) -> Outcome:
@@ -172,7 +160,9 @@ class LocalProcessors:
 
     async def items(self, caller: Caller) -> Sequence[Item]:
         """For GET PROCESSORS."""
-        return [self._item(one) async for one in self.every() if await self._concerns(caller, one)]
+        return [
+            self._item(one) async for one in every_processor(self._store) if await self._concerns(caller, one)
+        ]
 
     def _item(self, record: StoredProcessor) -> Item:
         if record.state is State.ENDED:
@@ -187,7 +177,7 @@ class LocalProcessors:
         """For GET SUBSCRIPTIONS: the caller's own; an operator's: all."""
         return [
             views.local_processor_item(one, self._processors.status(one.id))
-            async for one in self.every()
+            async for one in every_processor(self._store)
             if (caller.operator or one.owner in caller.principals)
             and (not flow or flow in one.sources + one.destinations)
         ]

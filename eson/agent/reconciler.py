@@ -25,7 +25,7 @@ from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock, Delayed, Scheduler
 from eson.agent.processing import Processing
-from eson.agent.records import every_subscription
+from eson.agent.records import every_processor, every_subscription
 from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError
 from eson.model.subscriptions import Side, State, Subscription
@@ -258,7 +258,7 @@ class Reconciler:
     async def _requested(self) -> bool:
         """Processors between local flows that are on their way, and what those lack that run."""
         done = True
-        async for one in self._local.every():
+        async for one in every_processor(self._store):
             try:
                 if one.state is State.REQUESTED:
                     await self._processing.advance(one.id)

@@ -11,6 +11,7 @@ from eson.model.flows import Flow
 from eson.model.principals import Principal
 from eson.model.subscriptions import Side, Subscription
 from eson.store.port import Store
+from eson.store.records import StoredProcessor
 
 PAGE = 500
 
@@ -43,6 +44,18 @@ async def every_flow(store: Store) -> AsyncIterator[Flow]:
         if len(page) < PAGE:
             return
         after = page[-1].name
+
+
+async def every_processor(store: Store, *, destination: str = "") -> AsyncIterator[StoredProcessor]:
+    """All live ones between local flows, by id; those that write to `destination`, if given."""
+    after = ""
+    while True:
+        page = await store.processors(destination=destination, after=after, limit=PAGE)
+        for one in page:
+            yield one
+        if len(page) < PAGE:
+            return
+        after = page[-1].id
 
 
 async def quietly(step: Awaitable[object]) -> bool:
