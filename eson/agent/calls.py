@@ -12,7 +12,7 @@ from eson.agent.audit import AGENT, Audit
 from eson.agent.hosting import Limits
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock, RemoteSession
-from eson.agent.sessions import Sessions, is_gone
+from eson.agent.sessions import Sessions
 from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError, Refused, TryLater
 from eson.model.subscriptions import Side, Subscription
@@ -64,7 +64,7 @@ class Calls:
         """Tries now, if it is due.  Raises what the store raises."""
         try:
             with self._locks.hold(f"call {key}"):
-                call = next((one for one in await self._store.calls() if one.key == key), None)
+                call = await self._store.call(key)
                 if call is not None and (call.next is None or call.next <= self._clock.now()):
                     await self._make(call)
         except Busy:
@@ -96,11 +96,7 @@ class Calls:
         copy = call.copy or await session.find_by_token(call.flow, call.token)
         if copy is None:
             return None
-        try:
-            await session.unsubscribe(copy)
-        except Refused as error:
-            if not is_gone(error) and "No such subscription: " not in error.text:
-                raise
+        await session.unsubscribe(copy)
         return copy
 
     @staticmethod

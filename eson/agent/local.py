@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from eson.agent.copies import Copies
@@ -64,7 +65,8 @@ class LocalSession:
     async def unsubscribe(self, copy: str) -> None:
         record = await self._store.subscription(Side.PROVIDER, copy)
         if record is not None and record.state is not State.ENDED:
-            await self._copies.end(copy, Reason.UNSUBSCRIBED, self._principal)
+            with suppress(NoSuch):  # it went meanwhile
+                await self._copies.end(copy, Reason.UNSUBSCRIBED, self._principal)
 
     async def find_by_token(self, flow: str, token: str) -> str | None:
         found = await self._store.subscription_by_token(Side.PROVIDER, self._principal, flow, token)

@@ -171,6 +171,9 @@ class MemoryStore:
     async def intentions(self) -> Sequence[Intention]:
         return [value for _, value in sorted(self._tables.intentions.items())]
 
+    async def call(self, key: str) -> Call | None:
+        return self._tables.calls.get(key)
+
     async def calls(self) -> Sequence[Call]:
         return [value for _, value in sorted(self._tables.calls.items())]
 

@@ -239,6 +239,10 @@ class SqliteStore:
         found = await self._ask(lambda c: statements.every(c, schema.intentions))
         return [rows.intention_of(row) for row in found]
 
+    async def call(self, key: str) -> Call | None:
+        row = await self._ask(lambda c: statements.one(c, schema.calls, key=key))
+        return None if row is None else rows.call_of(row)
+
     async def calls(self) -> Sequence[Call]:
         found = await self._ask(lambda c: statements.every(c, schema.calls))
         return [rows.call_of(row) for row in found]

@@ -9,9 +9,11 @@ from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
 from twisted.internet.defer import Deferred
 
 from eson.agent.hosting import Limits
+from eson.agent.lineage import Lineages
+from eson.agent.local import LocalSession
 from eson.agent.memory import MemoryRemotes
 from eson.brokers.port import Record
-from eson.errors import AgentUnreachable
+from eson.errors import AgentUnreachable, NoSuch
 from eson.fnap.core.commands import Subscribe
 from eson.model.flows import ancestry_mark
 from eson.model.principals import ANONYMOUS, Caller, user
@@ -678,3 +680,20 @@ def test_many_notifies_cause_few_questions() -> None:
         world.say(BOB, f"NOTIFY {copy} paused", world.subscriber)
     world.settle(30)
     assert 1 <= len(asked) <= 3
+
+
+def test_a_copy_of_ours_that_goes_meanwhile_is_unsubscribed() -> None:
+    """What calls are repeated for until it is so."""
+
+    class Gone:
+        ended: list[str] = []
+
+        async def end(self, copy: str, *_: Any) -> None:
+            self.ended.append(copy)
+            raise NoSuch("subscription", copy)
+
+    world = World()
+    copy = world.subscribed()
+    copies: Any = Gone()
+    run(LocalSession(world.unix.store, copies, Lineages(world.unix.store), user("test")).unsubscribe(copy))
+    assert copies.ended == [copy]

@@ -162,6 +162,7 @@ def test_the_other_records_come_back_as_they_were_put(store: port.Store) -> None
     assert run(store.intention("a.b")) == intention
     assert run(store.intentions()) == [intention]
     assert run(store.calls()) == [call]
+    assert (run(store.call("k")), run(store.call("l"))) == (call, None)
     assert run(store.account("test")) == account
     assert run(store.accounts()) == [account]
     run(
