@@ -44,7 +44,7 @@ def gaps(folder: Path, begins: int, *offsets: int) -> list[list[tuple[int, int]]
         lanes.append(RunningLane(state, True, 1 << 20))
 
     async def test() -> None:
-        session = Session(order, file, [], {}, Counters(), {}, {}, Windows())
+        session = Session(order, file, [], {}, Counters(), {}, {}, Windows(), {})
         session._sources, session.lanes = [Beginning(begins)], lanes
         await session._gap(0, 0)
 

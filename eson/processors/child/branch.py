@@ -22,6 +22,7 @@ from eson.processors.child.lanes import Counters, RunningLane
 from eson.processors.child.opening import Opener
 from eson.processors.child.planning import Changed
 from eson.processors.child.producer import IN_FLIGHT, TIMEOUT, TooLarge
+from eson.processors.child.restoring import Restoring
 from eson.processors.child.session import Session
 from eson.processors.child.shared_journal import SharedJournal
 from eson.processors.child.trouble import Again, Failing, LoginRefused, Silent, Stopped, Trouble
@@ -94,6 +95,7 @@ class Branch:
         self._since: datetime | None = None
         self._settle = False
         self._max_bytes: dict[int, int] = {}
+        self._restoring: dict[int, Restoring] = {}
         self._limiters: Mapping[int, Limiter] = {}
         self._limit()
         self._task = asyncio.get_running_loop().create_task(self._live())
@@ -166,6 +168,7 @@ class Branch:
                 self._limiters,
                 self._max_bytes,
                 self._windows,
+                self._restoring,
                 settled,
             )
             self._in_session = True

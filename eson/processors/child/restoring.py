@@ -8,6 +8,7 @@ nothing is proved: the processor stops and says so.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container
 from typing import Any
 
@@ -19,11 +20,11 @@ from eson.processors.child.ends import End
 from eson.processors.child.lanes import RunningLane
 from eson.processors.child.planning import Planner
 from eson.processors.child.remaking import Remake
-from eson.processors.child.scanning import fetch_some, newest_batch
-from eson.processors.child.trouble import Failing, Stopped
+from eson.processors.child.scanning import PATIENCE, STEP, HeaderScan, fetch_some
+from eson.processors.child.trouble import Failing, Stopped, Unreachable
 from eson.processors.core.journal import KEEP, Journal, JournalError, LaneState, lanes_heard
 from eson.processors.core.resume import Active
-from eson.processors.core.sequences import is_behind
+from eson.processors.core.sequences import advance, is_behind
 
 _ONE_ROUND = 1 << 31
 """Sequences begin again after so many records."""
@@ -59,66 +60,83 @@ def missing(journal: Journal, said: bytes, destinations: Container[int]) -> list
 
 
 class Restoring:
-    """For one lane at a time.  `max_bytes`: what the destination takes in a batch."""
+    """Of one lane, over as many sessions as it takes: what was read stays read if a connection is lost meanwhile.
 
-    def __init__(self, source: End, destination: End, remake: Remake | None, max_bytes: int) -> None:
-        self._source, self._destination = source, destination
-        self._remake, self._max_bytes = remake, max_bytes
+    `max_bytes`: what the destination takes in a batch.
+    """
 
-    async def restore(self, state: LaneState, active: Active | None) -> None:
-        """Fills in the entries that lead up to what has arrived.  Raises `Stopped`, other `Trouble`."""
-        newest = await self._newest(state, active)
-        if newest is None:
-            return
-        lane = RunningLane(state, True, self._max_bytes)
-        planner = Planner([lane], self._source.topic.name, self._remake)
-        while not await self._advance(state, lane, planner, newest):
-            pass
+    def __init__(self, state: LaneState, flow: str, remake: Remake | None, max_bytes: int) -> None:
+        self.state = state
+        """Its entries lead up to what has arrived, once `restore` has returned."""
+        self._lane = RunningLane(state, True, max_bytes)
+        self._planner = Planner([self._lane], flow, remake)
+        self._scan = HeaderScan(state.lane, state.lane.floor)
+        self._reached: int | None = None
+        """The last sequence that both ends have."""
 
-    async def _newest(self, state: LaneState, active: Active | None) -> BatchHeader | None:
-        """The newest batch of ours at the destination; None if nothing of ours ever arrived."""
-        lane, end = state.lane, self._destination
+    async def restore(self, source: End, destination: End, active: Active | None) -> None:
+        """Raises `Stopped`, `Failing`: it cannot go on then; `Unreachable`: it can."""
+        newest = await self._newest(destination, active)
+        patience = _patience()
+        while newest is not None and self._reached != newest.last_sequence:
+            if await self._advance(source, newest):
+                patience = _patience()
+            elif self._lane.offset >= self._lane.end and _now() > patience:
+                raise lost("the source holds fewer events than have arrived")
+
+    async def _newest(self, end: End, active: Active | None) -> BatchHeader | None:
+        """The newest batch of ours at the destination; None if nothing of ours ever arrived.
+
+        A new leader knows of more than it gives, until its high watermark has come that far.
+        """
+        lane, patience = self.state.lane, _patience()
         partition = lane.destination_partition
-        if await end.offset(partition, LATEST) - lane.floor >= _ONE_ROUND:
-            raise lost("more events arrived than can be counted")
-        leader = end.leader(partition)
-        newest = await newest_batch(end.cluster, end.topic, leader, lane, lane.floor, lane.floor - 1)
-        if newest is None and (active or await end.offset(partition, EARLIEST) > lane.floor):
-            raise lost("the destination does not hold any more what may have arrived")
-        if newest is not None and active is not None and newest.last_sequence != active.last:
-            raise lost("the destination does not hold any more what arrived last")
-        return newest
+        while True:
+            latest = await end.offset(partition, LATEST)
+            if latest - lane.floor >= _ONE_ROUND:
+                raise lost("more events arrived than can be counted")
+            await self._scan.read(end.cluster, end.topic, end.leader(partition), latest)
+            newest = self._scan.newest
+            if newest is None and await end.offset(partition, EARLIEST) > lane.floor:
+                raise lost("the destination does not hold any more what may have arrived")
+            if latest >= lane.floor and (newest and newest.last_sequence) == (active and active.last):
+                return newest
+            if newest is not None and active is None:  # it forgets whom it has not heard for long
+                return newest
+            if newest is not None and active is not None and is_behind(active.last, newest.last_sequence):
+                raise Unreachable("what was sent before its journal was lost still arrives")
+            if _now() > patience:
+                raise lost("the destination does not hold any more what arrived last")
+            await asyncio.sleep(STEP)
 
-    async def _advance(
-        self, state: LaneState, lane: RunningLane, planner: Planner, newest: BatchHeader
-    ) -> bool:
-        """Plans one answer of the source; whether the destination's newest batch was among it."""
-        part = await self._fetch(lane)
+    async def _advance(self, source: End, newest: BatchHeader) -> bool:
+        """Plans one answer of the source; whether it held anything."""
+        state, lane = self.state, self._lane
+        part = await self._fetch(source)
+        lane.end = part.last_stable_offset if part.last_stable_offset >= 0 else part.high_watermark
         before = lane.offset
         aborted = [(one.producer_id, one.first_offset) for one in part.aborted_transactions or ()]
         try:
-            planned = planner.plan(part.records, aborted) if part.records else []
+            planned = self._planner.plan(part.records, aborted) if part.records else []
         except MalformedMessage as error:
-            raise Failing(f"{self._source.topic.name} breaks Kafka's protocol: {error}") from None
+            raise Failing(f"{source.topic.name} breaks Kafka's protocol: {error}") from None
         for batch in planned:
             state.plan(batch.entry)
             if batch.entry.last == newest.last_sequence:
                 if parse_header(memoryview(batch.octets)).crc != newest.crc:
                     raise lost("the source holds something else now than what arrived")
-                _trim(state)
-                return True
+                self._reached = batch.entry.last
+                lane.offset, lane.sequence = batch.entry.next_offset, advance(batch.entry.last, 1)
+                break
             if is_behind(newest.last_sequence, batch.entry.last):
                 raise lost("what arrived does not end where a batch of the source ends")
         _trim(state)
-        end = part.last_stable_offset if part.last_stable_offset >= 0 else part.high_watermark
-        if lane.offset == before and lane.offset >= end:
-            raise lost("the source holds fewer events than have arrived")
-        return False
+        return lane.offset > before
 
-    async def _fetch(self, lane: RunningLane) -> Any:
-        source, partition = self._source, lane.source_partition
+    async def _fetch(self, source: End) -> Any:
+        partition = self._lane.source_partition
         answer = await fetch_some(
-            source.topic, source.leader(partition), partition, lane.offset, committed=True
+            source.topic, source.leader(partition), partition, self._lane.offset, committed=True
         )
         for part in (part for topic in listed(answer.responses) for part in listed(topic.partitions)):
             if part.partition_index != partition:
@@ -129,6 +147,14 @@ class Restoring:
                 raise source.cluster.trouble(part.error_code, f"partition {partition}")
             return part
         raise Failing(f"{source.topic.name} does not answer for partition {partition}")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _patience() -> float:
+    return _now() + PATIENCE
 
 
 def _trim(state: LaneState) -> None:

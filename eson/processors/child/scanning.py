@@ -15,7 +15,7 @@ from eson.processors.core.journal import Lane
 SCAN_BYTES = 1 << 20
 PATIENCE = 30.0
 """Seconds for a new leader to bring its high watermark up to what was acknowledged."""
-_STEP = 0.2
+STEP = 0.2
 
 
 async def newest_batch(
@@ -29,23 +29,37 @@ async def newest_batch(
     end = await _end(cluster, connection, partition)
     deadline = asyncio.get_running_loop().time() + PATIENCE
     while end <= past and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(_STEP)
+        await asyncio.sleep(STEP)
         end = await _end(cluster, connection, partition)
-    first = (await cluster.offsets(connection, [partition], EARLIEST))[partition]
     lost = end <= past
-    newest: BatchHeader | None = None
-    at = first if lost else max(offset, first)
-    while at < end:
-        newest_here, following = await _scan(cluster, topic, connection, lane, at)
-        newest = newest if newest_here is None else newest_here
-        if following <= at:
-            break
-        at = following
-    if lost and newest is None:
+    scan = HeaderScan(lane, 0 if lost else offset)
+    await scan.read(cluster, topic, connection, end)
+    if lost and scan.newest is None:
         raise Stopped(
             f"the destination's partition {partition} lost what it had acknowledged up to offset {past}"
         )
-    return newest
+    return scan.newest
+
+
+class HeaderScan:
+    """Of one lane's destination from `offset` on; what was read stays read if a connection is lost meanwhile."""
+
+    def __init__(self, lane: Lane, offset: int) -> None:
+        self._lane, self._at = lane, offset
+        self.newest: BatchHeader | None = None
+        """The newest batch of the lane's producer so far."""
+
+    async def read(self, cluster: Cluster, topic: Topic, connection: Connection, end: int) -> None:
+        """Goes on to before `end`."""
+        partition = self._lane.destination_partition
+        first = (await cluster.offsets(connection, [partition], EARLIEST))[partition]
+        self._at = max(self._at, first)
+        while self._at < end:
+            newest, following = await _scan(cluster, topic, connection, self._lane, self._at)
+            self.newest = newest or self.newest
+            if following <= self._at:
+                break
+            self._at = following
 
 
 async def _end(cluster: Cluster, connection: Connection, partition: int) -> int:

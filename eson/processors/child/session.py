@@ -21,7 +21,7 @@ from eson.processors.child.positions import ask_producers, running_lanes
 from eson.processors.child.producer import Producer
 from eson.processors.child.remaking import remaking
 from eson.processors.child.restoring import Restoring, lost, missing
-from eson.processors.child.trouble import Again, Stopped, Trouble
+from eson.processors.child.trouble import Again, Stopped, Trouble, Unreachable
 from eson.processors.child.truncation import check_ends
 from eson.processors.child.window import Windows
 from eson.processors.core.journal import (
@@ -51,6 +51,7 @@ NOTE_EVERY = 1.0
 class Session:
     """For those of the order's destinations that are given, by number; others have sessions of their own.
 
+    `restoring`: lanes of a lost journal that sessions are making again, one after the other.
     `settled`: what a predecessor sent cannot arrive any more, so that what it planned binds nobody.
     """
 
@@ -64,12 +65,14 @@ class Session:
         limiters: Mapping[int, Limiter],
         max_bytes: Mapping[int, int],
         windows: Windows,
+        restoring: dict[int, Restoring],
         settled: bool = False,
     ) -> None:
         self._order, self._file, self._counters = order, journal, counters
         self._limiters, self._max_bytes, self._settled = limiters, max_bytes, settled
         self._limited = any(one.limit for one in limiters.values())
         self._clusters, self._windows = (sources, destinations), windows
+        self._restoring = restoring
         self._sources: list[End] = []
         self._destinations: dict[int, End] = {}
         self._producers: dict[tuple[int, int], Producer] = {}
@@ -98,7 +101,11 @@ class Session:
             end.cluster.keeps_producers(end.connections.values()) for end in self._destinations.values()
         )
         self._check_topics(self.journal.lanes.values())
-        await self._restore(exact)
+        try:
+            async with asyncio.timeout(self._lifetime()):
+                await self._restore(exact)
+        except TimeoutError:
+            raise Again("a login is about to end") from None
         making = LaneMaking(self._order, self._file, self._sources, self._destinations, exact)
         self.narrow = await making.make()
         mine = [one for one in self.journal.lanes.values() if one.lane.destination in self._destinations]
@@ -143,15 +150,28 @@ class Session:
         active = await ask_producers(states, self._destinations)
         for state in states:
             lane = state.lane
-            source, destination = self._sources[lane.source], self._destinations[lane.destination]
-            largest = min(await destination.cluster.max_bytes(), LARGEST_BATCH)
-            restoring = Restoring(source, destination, remaking(self._order, lane.source), largest)
-            await restoring.restore(state, active.get(lane.number))
-        for state in states:
+            one = self._restoring.get(lane.number)
+            if one is None or one.state.lane != lane:
+                one = self._restoring[lane.number] = await self._restoring_of(state)
+            try:
+                await one.restore(
+                    self._sources[lane.source], self._destinations[lane.destination], active.get(lane.number)
+                )
+            except Unreachable:  # the next session goes on there
+                raise
+            except Exception:
+                del self._restoring[lane.number]
+                raise
+        for state in [self._restoring.pop(state.lane.number).state for state in states]:
             self.journal.lanes[state.lane.number] = state
             for record in lane_records(state):
                 self._file.add(record)
         self._file.sync()
+
+    async def _restoring_of(self, state: LaneState) -> Restoring:
+        source, destination = state.lane.source, self._destinations[state.lane.destination]
+        largest = min(await destination.cluster.max_bytes(), LARGEST_BATCH)
+        return Restoring(state, self._sources[source].topic.name, remaking(self._order, source), largest)
 
     def _make_producers(self) -> None:
         for number, end in self._destinations.items():
@@ -344,11 +364,16 @@ class Session:
             self._note_acknowledged()
             self._file.write()
 
-    async def _refresh(self) -> None:
-        """Notices partitions that were added, topics made anew, and logins that are about to end."""
+    def _lifetime(self) -> float | None:
+        """Seconds after which the session is opened anew; None without an end."""
         lifetimes = [end.cluster.lifetime() for end in self._ends]
         shortest = min((one for one in lifetimes if one), default=None)
-        until = self._loop.time() + shortest * RENEW_AT if shortest else None
+        return shortest * RENEW_AT if shortest else None
+
+    async def _refresh(self) -> None:
+        """Notices partitions that were added, topics made anew, and logins that are about to end."""
+        lifetime = self._lifetime()
+        until = self._loop.time() + lifetime if lifetime else None
         every = REFRESH_NARROW if self.narrow else REFRESH
         while True:
             now = self._loop.time()
