@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Container
 from typing import Any
 
-from eson.brokers.kafka.wire.batches import BatchHeader, parse_header
+from eson.brokers.kafka.wire.batches import BatchHeader, next_sequence, parse_header
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.malformed import MalformedMessage
 from eson.processors.child.cluster import EARLIEST, LATEST, listed
@@ -24,7 +24,7 @@ from eson.processors.child.scanning import PATIENCE, STEP, HeaderScan, fetch_som
 from eson.processors.child.trouble import Failing, Stopped, Unreachable
 from eson.processors.core.journal import KEEP, Journal, JournalError, LaneState, lanes_heard
 from eson.processors.core.resume import Active
-from eson.processors.core.sequences import advance, is_behind
+from eson.processors.core.sequences import is_behind
 
 _ONE_ROUND = 1 << 31
 """Sequences begin again after so many records."""
@@ -126,7 +126,7 @@ class Restoring:
                 if parse_header(memoryview(batch.octets)).crc != newest.crc:
                     raise lost("the source holds something else now than what arrived")
                 self._reached = batch.entry.last
-                lane.offset, lane.sequence = batch.entry.next_offset, advance(batch.entry.last, 1)
+                lane.offset, lane.sequence = batch.entry.next_offset, next_sequence(batch.entry.last, 1)
                 break
             if is_behind(newest.last_sequence, batch.entry.last):
                 raise lost("what arrived does not end where a batch of the source ends")
