@@ -278,10 +278,10 @@ class Flows:
         with self._locks.hold(flow.name):
             subscribers = await self._store.subscriptions(Side.PROVIDER, flow=flow.name)
             if subscribers and not force:
-                raise Conflict(f"{flow.name} has subscribers: {len(subscribers)}")
+                raise Conflict(f"{flow.name} has subscribers: {len(subscribers)}; FORCE ends them first")
             reading = await self._endings.processors_of(flow.name)
             if reading and not force:
-                raise Conflict(f"{flow.name} is read by processors: {reading[0]}")
+                raise Conflict(f"{flow.name} is read by processors: {reading[0]}; FORCE ends them first")
             await self._endings.end_processors(flow.name, actor)
             async for one in every_subscription(self._store, Side.PROVIDER, flow=flow.name):
                 await self._endings.end_copy(one.id, Reason.FLOW_DELETED, actor)

@@ -117,11 +117,11 @@ class Namespaces:
             raise NotSupported(f"{name} is set in the configuration")
         below = [one.name for one in self._hosting.all() if is_below(one.name, name)]
         if below:
-            raise Conflict(f"{name} has namespaces: {below[0]}")
+            raise Conflict(f"{name} has namespaces: {below[0]}; delete those first")
         with self._locks.hold(name, _settings_lock(name)):
             flows = await self._store.flows(below=name, limit=1000)
             if flows and not command.force:
-                raise Conflict(f"{name} is not empty: {flows[0].name}")
+                raise Conflict(f"{name} is not empty: {flows[0].name}; FORCE deletes its flows first")
             while flows:
                 for one in flows:
                     found = await self._access.flow(caller, one.name, "administer")

@@ -46,7 +46,9 @@ class Parts:
         try:
             return self._brokers[name]
         except KeyError:
-            raise BackendFailed(f"Broker {name} is not configured") from None
+            raise BackendFailed(
+                f"Broker {name} is not configured: the agent's operator must put it back into `brokers:`"
+            ) from None
 
     def has_broker(self, name: str) -> bool:
         return name in self._brokers

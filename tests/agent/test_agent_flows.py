@@ -218,7 +218,9 @@ def test_a_queue_has_one_flow(topic: str, reply: str) -> None:
 def test_delete_refuses_while_there_are_subscribers_and_force_ends_them() -> None:
     world = World()
     copy = world.subscribed()
-    assert world.say(TEST, f"DELETE FLOW {F}") == f"554 Conflict: {F} has subscribers: 1"
+    assert (
+        world.say(TEST, f"DELETE FLOW {F}") == f"554 Conflict: {F} has subscribers: 1; FORCE ends them first"
+    )
     assert world.say(TEST, f"DELETE FLOW {F} FORCE") == f"220 OK {F}"
     assert not world.unix.broker.queues
     world.settle(1)
@@ -308,8 +310,13 @@ def test_namespaces() -> None:
         "flows=1\n220 OK"
     )
     assert world.say(TEST, "DELETE NAMESPACE deep.flows.unix.ar") == (
-        "554 Conflict: deep.flows.unix.ar is not empty: x.deep.flows.unix.ar"
+        "554 Conflict: deep.flows.unix.ar is not empty: x.deep.flows.unix.ar; FORCE deletes its flows first"
     )
+    world.say(TEST, "CREATE NAMESPACE more.deep.flows.unix.ar")
+    assert world.say(TEST, "DELETE NAMESPACE deep.flows.unix.ar FORCE") == (
+        "554 Conflict: deep.flows.unix.ar has namespaces: more.deep.flows.unix.ar; delete those first"
+    )
+    assert world.say(TEST, "DELETE NAMESPACE more.deep.flows.unix.ar") == "220 OK more.deep.flows.unix.ar"
     assert world.say(TEST, "DELETE NAMESPACE flows.unix.ar").startswith("504 ")
     assert world.say(TEST, "DELETE NAMESPACE deep.flows.unix.ar FORCE") == "220 OK deep.flows.unix.ar"
     assert world.unix.broker.queues == {}

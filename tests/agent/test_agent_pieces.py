@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred
 from eson.agent.hosting import Hosting, Nameserver, Participant, queue_name
 from eson.agent.locks import Locks
 from eson.agent.memory import MemoryNames
+from eson.agent.parts import Parts
 from eson.agent.settings import flow_settings, format_retention, parse_retention
 from eson.agent.tasks import Tasks
 from eson.agent.views import nameserver_item
-from eson.errors import Busy, NoSuch, NotHosted, Usage
+from eson.errors import BackendFailed, Busy, NoSuch, NotHosted, Usage
 from eson.model.flows import Namespace
 
 
@@ -196,3 +197,9 @@ def test_a_name_server_shows_the_highest_serial_of_its_zones() -> None:
     assert "serial" not in nameserver_item(server, names)
     names.namespaces = {"unix.ar", "flows.unix.ar"}
     assert nameserver_item(server, names)["serial"] == 7
+
+
+def test_a_broker_that_was_taken_out_of_the_file_is_missed_by_name() -> None:
+    parts = Parts(Hosting(Participant("unix.ar", "fnaa.unix.ar")), {}, MemoryNames())
+    with pytest.raises(BackendFailed, match="Broker main .* put it back"):
+        parts.broker("main")

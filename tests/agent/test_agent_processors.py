@@ -329,7 +329,10 @@ def test_they_survive_a_restart(verb: str, state: State) -> None:
 def test_deleting_flows_of_a_processor() -> None:
     world = world_with(A)
     id = made(world, f"REPLICATE {A} {B}")
-    assert world.say(TEST, f"DELETE FLOW {A}") == f"554 Conflict: {A} is read by processors: {id}"
+    assert (
+        world.say(TEST, f"DELETE FLOW {A}")
+        == f"554 Conflict: {A} is read by processors: {id}; FORCE ends them first"
+    )
     assert world.say(TEST, f"DELETE FLOW {B}") == f"220 OK {B}"
     assert run(world.unix.store.processors()) == []
     assert record(world, id).reason == "flow-deleted"
