@@ -129,7 +129,7 @@ class Session:
         order = self._order
         for lane in (state.lane for state in states):
             if lane.source >= len(order.sources) or lane.destination >= len(order.destinations):
-                raise Stopped("the journal knows more ends than the order")
+                raise Stopped.for_good("the journal knows more ends than the order")
             if lane.destination not in self._destinations:
                 continue
             for what, end, id in (
@@ -137,7 +137,7 @@ class Session:
                 ("destination", self._destinations[lane.destination], lane.destination_topic),
             ):
                 if id and end.topic.id and id != end.topic.id:
-                    raise Stopped(f"{what} {end.topic.name} was deleted and created again")
+                    raise Stopped.for_good(f"{what} {end.topic.name} was deleted and created again")
 
     async def _restore(self, exact: bool) -> None:
         """Makes the journal again where it lacks what it had.  Raises `Stopped` where that proves nothing."""
@@ -249,7 +249,7 @@ class Session:
         ]
         position = min(lane.offset for lane in mine)
         if position >= first:
-            raise Stopped(
+            raise Stopped.for_good(
                 f"source {source.topic.name} lost its end: partition {partition} was carried up to offset"
                 f" {position - 1} and does not reach that far any more"
             )

@@ -30,6 +30,11 @@ class Failing(Trouble):
 class Stopped(Trouble):
     """Going on could lose or repeat events.  Retry: no, an operator must look."""
 
+    @classmethod
+    def for_good(cls, why: str) -> Stopped:
+        """Where nothing can be mended: says what to do, too."""
+        return cls(f"{why}. End this, and begin anew FROM the offset where it shall go on")
+
 
 class Again(Trouble):
     """Nothing is wrong: the session must be opened anew (partitions added, login about to expire).  Retry: at once."""

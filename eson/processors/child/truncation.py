@@ -28,12 +28,11 @@ async def check_ends(sources: Sequence[End], lanes: Iterable[RunningLane]) -> No
         for lane in mine:
             end = ends.get(lane.source_partition, lane.offset)
             if end < lane.offset:
-                raise Stopped(_lost(source.topic.name, lane.source_partition, end, lane.offset - 1))
+                raise Stopped.for_good(_lost(source.topic.name, lane.source_partition, end, lane.offset - 1))
 
 
 def _lost(queue: str, partition: int, first: int, last: int) -> str:
     return (
         f"source {queue} lost its end: offsets {first} to {last} of partition {partition} were carried, and do not stand"
-        " there any more; what was written since then has their numbers. End this, and begin anew FROM the offset"
-        " where it shall go on"
+        " there any more; what was written since then has their numbers"
     )
