@@ -60,5 +60,5 @@ def test_one_destination_is_behind_what_the_source_still_holds_and_another_is_no
 
 
 def test_a_source_that_begins_before_every_position_lost_its_end(tmp_path: Path) -> None:
-    with pytest.raises(Stopped, match="lost its end.*begin anew FROM"):
+    with pytest.raises(Stopped, match=r"lost its end.*begin anew FROM"):
         gaps(tmp_path, 100, 140, 150)
