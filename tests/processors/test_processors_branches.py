@@ -24,6 +24,7 @@ from eson.processors.child.telling import MOST_REASON, complaint_report, lag, po
 from eson.processors.child.trouble import Trouble
 from eson.processors.child.window import Windows
 from eson.processors.core import processor_pb2 as pb
+from eson.processors.core.framing import frame
 from eson.processors.core.journal import Entry, Lane, LaneState, lane_line
 from eson.processors.core.reach import Reach
 from eson.processors.port import ProcessorEnd, ProcessorOrder
@@ -160,6 +161,25 @@ def test_a_fault_in_telling_is_not_silence(
         assert "AttributeError" in capsys.readouterr().err
         told.behind(7)
         assert (await told.next()).lag == 7
+        await told.carrier.end(True)
+
+    asyncio.run(test())
+
+
+def test_what_is_told_of_gaps_fits_into_a_message(tmp_path: Path, quick: None) -> None:
+    async def test() -> None:
+        told = Told(tmp_path)
+        file = told.carrier._journal.take()
+        for number in range(300):
+            state = file.journal.lanes[number] = LaneState(lane(number, 0, number, 2**60), 2**60)
+            for n in range(1000):
+                state.miss(2**61 + 10 * n, 2**61 + 10 * n + 4)
+        told.behind(5)
+        progress = await told.next()
+        frame(pb.Report(progress=progress).SerializeToString())
+        assert {gap.partition for gap in progress.gaps} == set(range(300))
+        assert all(gap.last <= 2**61 + 10 * 999 + 4 for gap in progress.gaps)
+        assert max(gap.first for gap in progress.gaps) == 2**61 + 10 * 999
         await told.carrier.end(True)
 
     asyncio.run(test())

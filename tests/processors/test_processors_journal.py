@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eson.processors.core.journal import (
+    MOST_GAPS,
     Entry,
     Journal,
     JournalError,
@@ -145,3 +146,14 @@ def test_pruning_moves_no_position(state: LaneState, keep: int) -> None:
     state.prune(keep)
     assert state.position() == before
     assert state.entries[-1:] == newest
+
+
+def test_of_many_gaps_the_newest_stay() -> None:
+    """A source may lose something every day for ever; what is told of it must fit into a message."""
+    records = [opening("p"), lane_line(LANE)]
+    records += [gap_line(LANE.number, 10 * n, 10 * n + 4) for n in range(MOST_GAPS + 5)]
+    (state,) = parse(b"".join(records)).lanes.values()
+    assert len(state.gaps) == MOST_GAPS
+    assert state.gaps[-1] == (10 * MOST_GAPS + 40, 10 * MOST_GAPS + 44)
+    assert state.start == 10 * MOST_GAPS + 45
+    assert parse(b"".join(compacted(parse(b"".join(records))))).lanes[LANE.number] == state

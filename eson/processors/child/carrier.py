@@ -22,6 +22,8 @@ TELL_CHANGES, TELL_ALIVE = 1.0, 10.0
 RATE_OVER = 5.0
 _MOST_LAG = (1 << 64) - 1
 """What the message holds: where partitions end is what a foreign source claims."""
+_MOST_GAPS = 10_000
+"""Told of all lanes together, the newest of each: they fit into a message."""
 
 Tell = Callable[[pb.Report], None]
 
@@ -171,10 +173,12 @@ class Carrier:
         destinations = len(self._course.order.destinations)
         for source, partition, offset, end in positions(self._journal.lanes, lanes, destinations):
             progress.positions.add(source=source, partition=partition, offset=offset, end=end)
+        states = list(self._journal.lanes)
+        each = max(1, _MOST_GAPS // max(1, len(states)))
         gaps = {
             (state.lane.source, state.lane.source_partition, first, final)
-            for state in self._journal.lanes
-            for first, final in state.gaps
+            for state in states
+            for first, final in state.gaps[-each:]
         }
         for source, partition, first, final in sorted(gaps):
             progress.gaps.add(source=source, partition=partition, first=first, last=final)

@@ -258,8 +258,7 @@ class Session:
                 continue
             if lane.expected:
                 raise Changed(lane)
-            lane.state.gaps.append((lane.offset, first - 1))
-            lane.state.skip(first)
+            lane.state.miss(lane.offset, first - 1)
             lane.leader_epoch = -1  # that of the lost ones is unknown
             self._note_leader_epoch(lane)
             self._file.add(gap_line(lane.number, lane.offset, first - 1))

@@ -28,6 +28,10 @@ KEEP = 512
 """Entries kept behind the acknowledged one: what a destination may lose and get again."""
 
 
+MOST_GAPS = 1000
+"""Gaps kept of a lane, the newest: what is told of them must fit into a message."""
+
+
 class JournalError(Exception):
     """The journal is damaged before its end, or of another version or processor.  Retry: no; the operator decides."""
 
@@ -94,6 +98,12 @@ class LaneState:
             self.entries[-1].next_offset = next_offset
         else:
             self.start = next_offset
+
+    def miss(self, first: int, last: int) -> None:
+        """A G record."""
+        self.gaps.append((first, last))
+        del self.gaps[:-MOST_GAPS]
+        self.skip(last + 1)
 
     def forget_behind(self, last: int | None) -> None:
         """Forgets what was planned behind this sequence (None: all): it did not arrive and cannot any more."""
@@ -266,8 +276,7 @@ def _apply(journal: Journal, number: int, text: str) -> None:
         state.skip(next_offset)
     elif kind == "G":
         first, last = numbers
-        state.gaps.append((first, last))
-        state.skip(last + 1)
+        state.miss(first, last)
     elif kind == "E":
         (state.leader_epoch,) = numbers
     else:
