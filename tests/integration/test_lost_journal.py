@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewPartitions
 from servers.embedded import Embedded, StartEmbedded
+from servers.kafka import Kafka
 from servers.kafka_topics import Topics, bridge
 from servers.processor import ProcessorChild
 from servers.proxy import Proxy
@@ -21,6 +22,12 @@ Children = list[ProcessorChild]
 @pytest.fixture
 def topics(open_embedded: Embedded) -> Topics:
     return Topics(open_embedded.bootstrap())
+
+
+@pytest.fixture(params=["kafka", "open_embedded"], ids=["Apache Kafka", "embedded broker"])
+def anywhere(request: pytest.FixtureRequest) -> Topics:
+    broker: Kafka | Embedded = request.getfixturevalue(request.param)
+    return Topics(broker.bootstrap())
 
 
 class Life:
@@ -57,50 +64,54 @@ def _equal(topics: Topics, source: str, copy: str) -> None:
     assert topics.digest(copy) == wanted
 
 
-@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+@pytest.mark.parametrize(
+    ("anywhere", "left"),
+    [("kafka", "nothing"), ("open_embedded", "nothing"), ("open_embedded", "an empty file")],
+    indirect=["anywhere"],
+)
 def test_it_is_made_again_and_nothing_comes_twice(
-    topics: Topics, tmp_path: Path, children: Children, left: str
+    anywhere: Topics, tmp_path: Path, children: Children, left: str
 ) -> None:
-    source, copy = topics.create("source"), topics.create("copy")
-    life = Life(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal", children)
-    topics.fill(source, 3000)
+    source, copy = anywhere.create("source"), anywhere.create("copy")
+    life = Life(bridge(anywhere.end(source), anywhere.end(copy)), tmp_path / "journal", children)
+    anywhere.fill(source, 3000)
     life.carry(3000)
     for round in range(2):
-        topics.fill(source, 500, round + 1)
+        anywhere.fill(source, 500, round + 1)
         life.journal.unlink()
         if left == "an empty file":
             life.journal.touch()
         life.carry(500)
-    _equal(topics, source, copy)
+    _equal(anywhere, source, copy)
 
 
 def test_a_journal_that_nothing_followed_from_is_no_loss(
-    topics: Topics, tmp_path: Path, children: Children
+    anywhere: Topics, tmp_path: Path, children: Children
 ) -> None:
     """Ready once, killed before the first event: the destination holds nothing of ours, so it begins where it should."""
-    source, copy = topics.create("source"), topics.create("copy")
-    life = Life(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal", children)
+    source, copy = anywhere.create("source"), anywhere.create("copy")
+    life = Life(bridge(anywhere.end(source), anywhere.end(copy)), tmp_path / "journal", children)
     life.carry(0)
     life.journal.unlink()
-    topics.fill(source, 100)
+    anywhere.fill(source, 100)
     life.carry(100)
-    _equal(topics, source, copy)
+    _equal(anywhere, source, copy)
 
 
 def test_where_the_source_lost_its_beginning_nothing_is_proved(
-    topics: Topics, tmp_path: Path, children: Children
+    anywhere: Topics, tmp_path: Path, children: Children
 ) -> None:
-    source, copy = topics.create("source", 1), topics.create("copy", 1)
-    life = Life(bridge(topics.end(source), topics.end(copy)), tmp_path / "journal", children)
-    topics.fill(source, 500, partitions=1)
+    source, copy = anywhere.create("source", 1), anywhere.create("copy", 1)
+    life = Life(bridge(anywhere.end(source), anywhere.end(copy)), tmp_path / "journal", children)
+    anywhere.fill(source, 500, partitions=1)
     life.carry(500)
-    topics.drop_before(source, {0: 100})
+    anywhere.drop_before(source, {0: 100})
     life.journal.unlink()
     reason = life.stops()
     assert "its journal is lost" in reason
     assert "the source does not hold any more what it began with" in reason
     assert "FROM" in reason, "what to do"
-    assert sum(topics.ends(copy).values()) == 500
+    assert sum(anywhere.ends(copy).values()) == 500
 
 
 def test_the_journal_of_another_life_is_not_taken(

@@ -1,9 +1,11 @@
 """Real Apache Kafka (KRaft) as child processes of the tests, on free loopback ports.
 
 Fixtures, known to all tests: `kafka_jars`, `kafka` (one shared node; use topics, users and groups of your own names),
+`kafka_link` (a link to it that a test may make bad),
 `kafka_cluster` (three shared nodes, min.insync.replicas=2, TLS of `kafka_authority`), `start_kafka` (a node or cluster of your own, to be killed).
 Listeners of each node: PLAIN, where everybody may do everything; SASL, SCRAM-SHA-256, admin/secret a superuser, where
-others may do what ACLs allow; with `tls=` also SSL (no login: User:ANONYMOUS, who may do everything) and SASL_SSL.
+others may do what ACLs allow; with `tls=` also SSL (no login: User:ANONYMOUS, who may do everything) and SASL_SSL; with
+`link=` also LINK, as PLAIN, whose clients are told another port.
 A node ends with the thread that started it: start it from the main thread.
 """
 
@@ -24,13 +26,20 @@ from pathlib import Path
 import pytest
 from servers.certificates import Authority
 from servers.kafka_jars import SERVER, STORAGE, Jars, JavaMissing, fetch
+from servers.proxy import Proxy
 
 from eson.brokers.kafka.wire.batches import BatchHeader, parse_header, split_entries
 
 ADMIN, PASSWORD = "admin", "secret"
 START_TIMEOUT = 90.0
 FORMAT_TIMEOUT = 60.0
-LISTENERS = {"PLAIN": "PLAINTEXT", "SASL": "SASL_PLAINTEXT", "SSL": "SSL", "SASL_SSL": "SASL_SSL"}
+LISTENERS = {
+    "PLAIN": "PLAINTEXT",
+    "SASL": "SASL_PLAINTEXT",
+    "SSL": "SSL",
+    "SASL_SSL": "SASL_SSL",
+    "LINK": "PLAINTEXT",
+}
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -63,6 +72,8 @@ class Node:
 class Kafka:
     """A cluster of `nodes` nodes.  `tls` is (certificate chain, key), both PEM files; `host` is what is advertised.
 
+    `link` is the port that clients of LINK are told, 0 without that listener; for one node.
+
     `properties` are further lines of server.properties, e.g. {"connections.max.reauth.ms": "5000"}.
     """
 
@@ -72,6 +83,7 @@ class Kafka:
     properties: Mapping[str, str] = field(default_factory=dict)
     tls: tuple[Path, Path] | None = None
     host: str = "127.0.0.1"
+    link: int = 0
     cluster_id: str = field(
         # one that begins with a minus would be taken for an option
         default_factory=lambda: "A" + urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
@@ -160,7 +172,11 @@ class Kafka:
         )
 
     def _lay_out(self, attempt: int) -> None:
-        names = [name for name in LISTENERS if self.tls or not name.endswith("SSL")]
+        names = [
+            name
+            for name in LISTENERS
+            if (self.tls or not name.endswith("SSL")) and (self.link or name != "LINK")
+        ]
         ports = iter(free_ports((len(names) + 1) * self.size))
         self.nodes = []
         for id in range(1, self.size + 1):
@@ -178,6 +194,7 @@ class Kafka:
 
     def _settings(self, node: Node) -> dict[str, str]:
         users = {name: port for name, port in node.ports.items() if name != "CONTROLLER"}
+        told = users | ({"LINK": self.link} if self.link else {})
         replicas = min(3, self.size)
         settings = {
             "process.roles": "broker,controller",
@@ -186,7 +203,7 @@ class Kafka:
                 f"{n.id}@127.0.0.1:{n.ports['CONTROLLER']}" for n in self.nodes
             ),
             "listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in node.ports.items()),
-            "advertised.listeners": ",".join(f"{name}://{self.host}:{port}" for name, port in users.items()),
+            "advertised.listeners": ",".join(f"{name}://{self.host}:{port}" for name, port in told.items()),
             "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in LISTENERS.items())
             + ",CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAIN",
@@ -296,12 +313,28 @@ def kafka_jars() -> Jars:
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka, None, None]:
+def _link() -> Generator[Proxy, None, None]:
+    with Proxy() as link:
+        yield link
+
+
+@pytest.fixture(scope="session")
+def kafka(
+    kafka_jars: Jars, _link: Proxy, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Kafka, None, None]:
     """One node that all tests share: whoever kills it must restart it; use names of your own in it."""
-    shared = Kafka(kafka_jars, tmp_path_factory.mktemp("kafka"))
+    shared = Kafka(kafka_jars, tmp_path_factory.mktemp("kafka"), link=_link.port)
     shared.start()
+    _link.target = ("127.0.0.1", shared.port("LINK"))
     yield shared
     shared.stop()
+
+
+@pytest.fixture
+def kafka_link(kafka: Kafka, _link: Proxy) -> Generator[Proxy, None, None]:
+    """The link through which clients of the shared node's listener LINK are led: a good one before and after each test."""
+    yield _link
+    _link.heal()
 
 
 @pytest.fixture(scope="session")
