@@ -95,7 +95,7 @@ class MemorySession:
     def _agent(self) -> AgentService:
         agent = self._network.agents.get(self.participant)
         if agent is None or self.participant in self._network.cut:
-            raise AgentUnreachable(self._about)
+            raise AgentUnreachable(self._about, why=f"{self.participant} is cut off")
         return agent
 
     async def _ask(self, command: c.AgentCommand) -> Outcome:

@@ -85,7 +85,12 @@ class Told:
             if copy in self._resting:
                 self._resting[copy] = True
         except EsonError as error:
-            _log.info("{copy}: could not be checked: {reason}", copy=copy, reason=error.text)
+            _log.warn(
+                "{copy}: could not be checked: {reason} {context}",
+                copy=copy,
+                reason=error.text,
+                context=error.context,
+            )
 
     async def _rested(self, copy: str) -> None:
         if self._resting.pop(copy, False):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, eventAsText
 
 from eson.agent.hosting import Limits
 from eson.agent.lineage import Lineages
@@ -493,6 +494,20 @@ def test_a_denied_request_ends_on_both_sides() -> None:
     assert world.say(TEST, f"APPROVE SUBSCRIBER {copy}") == f"550 No such subscription: {copy}"
     assert "\nstate=ended\nreason=denied\n" in world.say(EMILIANO, f"DESCRIBE FLOW {copy}")
     assert world.items(EMILIANO, "GET SUBSCRIPTIONS") == []
+
+
+def test_the_log_says_why_what_was_approved_goes_on_waiting() -> None:
+    """The subscriber's operator sees the reason, which is told to nobody else."""
+    world = World()
+    world.flow(f"{F} visibility=listed")
+    copy = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").removeprefix("202 Pending ")
+    world.network.cut.add("unix.ar")
+    with capturedLogs() as logged:
+        assert world.say(TEST, f"APPROVE SUBSCRIBER {copy}") == f"220 OK {copy}"
+        world.settle()
+    assert subscriber(world, copy).state is State.PENDING
+    (line,) = [eventAsText(one) for one in logged if "could not be checked" in one.get("log_format", "")]
+    assert "unix.ar is cut off" in line
 
 
 def test_only_what_waits_is_approved_or_denied() -> None:
