@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,6 +191,23 @@ def test_what_differs_from_what_was_expected_is_not_sent(changed: bytes) -> None
     running.expected.extend(one.entry for one in first)
     with pytest.raises(Changed):
         plan(running, changed)
+
+
+def old(value: bytes) -> bytes:
+    """A message of the format of before Kafka 0.11, with a CRC of its own."""
+    body = b"\x01\x00" + bytes(8) + b"\xff\xff\xff\xff" + len(value).to_bytes(4, "big") + value
+    return bytes(8) + (4 + len(body)).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def test_other_messages_of_an_old_format_are_told_by_their_own_crc() -> None:
+    (first,) = plan(lane(), old(b"what was planned"))
+    running = lane()
+    running.expected.append(first.entry)
+    assert not plan(running, old(b"what was planned"))[0].new
+    running = lane()
+    running.expected.append(first.entry)
+    with pytest.raises(Changed):
+        plan(running, old(b"what came instead"))
 
 
 def test_a_copy_for_each_destination() -> None:

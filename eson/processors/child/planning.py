@@ -127,6 +127,7 @@ class Planner:
         header: BatchHeader | None,
         planned: list[Planned],
     ) -> None:
+        from eson.brokers.kafka.wire.message_sets import crc_of_entry
         from eson.brokers.kafka.wire.records import encode_batch
         from eson.processors.child.recoding import chunks, records_of
 
@@ -134,7 +135,7 @@ class Planner:
         end = header.last_offset + 1 if header is not None else records[-1].offset + 1 if records else 0
         if end > LAST_OFFSET:
             raise Failing(f"{self._flow}: a batch {Verdict.REFUSE_OFFSET.value}")
-        crc = header.crc if header is not None else 0
+        crc = header.crc if header is not None else crc_of_entry(batch)
         codec = header.codec if header is not None else 0
         if self._remake is not None:
             records = self._remake(lane.source_partition, records)

@@ -46,6 +46,11 @@ def decode_entry(entry: memoryview, limits: Limits = DEFAULT_LIMITS) -> list[Bat
     return _absolute(inner, outer, attributes, magic)
 
 
+def crc_of_entry(entry: memoryview) -> int:
+    """As the entry says."""
+    return int(_HEAD.unpack_from(entry)[2])
+
+
 def _absolute(inner: list[BatchRecord], outer: BatchRecord, attributes: int, magic: int) -> list[BatchRecord]:
     # format 1 counts inner offsets from 0 and gives the outer entry that of the last; format 0 has them absolute
     shift = outer.offset - inner[-1].offset if magic == 1 else 0
