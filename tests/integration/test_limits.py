@@ -183,3 +183,30 @@ def test_a_copy_with_a_limit_holds_up_no_other_that_shares_its_read(pair: Pair) 
     goes_fast(behind, before, 5000, limit)
     for queue in (behind, ahead):
         assert queue.numbers(5000) == list(range(5000))
+
+
+def test_pausing_again_and_again_gains_nothing(pair: Pair) -> None:
+    """At the provider's agent the subscription's own principal may do that."""
+    provider, limit, rounds = pair.provider, 20, 15
+    flow = "patient.flows.unix.ar"
+    assert provider.ask(f"CREATE FLOW {flow}") == [f"220 OK {flow}"]
+    copy = provider.ask(f"SUBSCRIBE {flow}")[1]
+    assert provider.ask(f"UPDATE FLOW {copy} limit={limit}/s") == [f"220 OK {copy}"]
+    source, filled = Queue(provider, flow), Queue(provider, copy)
+    source.write(0, 2000)
+    eventually(lambda: filled.count() > 0)
+    began, before = time.monotonic(), filled.count()
+
+    def running() -> bool:
+        return "state=running" in wire.reply(f"DESCRIBE PROCESSOR {copy}")
+
+    with provider.session() as wire:
+        for _ in range(rounds):
+            assert wire.reply(f"PAUSE SUBSCRIPTION {copy}") == ["220 OK"]
+            assert wire.reply(f"RESUME SUBSCRIPTION {copy}") == ["220 OK"]
+            eventually(running)
+            time.sleep(0.1)  # in which a batch would be sent
+    grew = filled.count() - before
+    seconds = time.monotonic() - began
+    assert grew <= limit * seconds + BATCH, (grew, seconds)
+    assert limit * seconds + BATCH < rounds * BATCH, "it took too long to tell"

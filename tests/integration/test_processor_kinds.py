@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from servers.certificates import Authority
@@ -13,6 +15,7 @@ from servers.kafka_topics import Topics, bridge
 from servers.processor import ProcessorChild
 
 from eson.brokers.port import Access
+from eson.model.rates import RateLimit
 from eson.model.servers import Server
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.messages import create_message
@@ -105,6 +108,43 @@ def _write_events(topics: Topics, topic: str, first: int, count: int) -> None:
         producer.produce(topic, str(number), partition=number % 2, headers=headers)
         producer.poll(0)
     assert producer.flush(30) == 0
+
+
+@pytest.mark.parametrize(
+    "kind, limits", [("collector", (300,)), ("signal", (None, 300)), ("signal", (300, None))]
+)
+def test_a_limit_holds_for_all_sources_together(
+    kind: Literal["collector", "signal"],
+    limits: tuple[int | None, ...],
+    topics: Topics,
+    tmp_path: Path,
+    children: list[ProcessorChild],
+) -> None:
+    """Of a signal's destinations the others go before the one that has it, and get no less."""
+    sources = [topics.create(f"source-{number}", 2) for number in range(2)]
+    copies = [topics.create(f"copy-{number}", 2) for number in range(len(limits))]
+    for number, source in enumerate(sources):
+        topics.fill(source, 2000, number, 2, **{"batch.num.messages": 10})
+    whole = tuple(topics.end(copy) for copy in copies)
+    ends = tuple(replace(end, limit=RateLimit(limit)) for end, limit in zip(whole, limits, strict=True))
+    order = ProcessorOrder("p-limited", kind, tuple(topics.end(one) for one in sources), ends)
+    child = ProcessorChild(order, tmp_path / "journal")
+    children.append(child)
+    child.wait_records(1)
+
+    def events() -> list[int]:
+        return [sum(topics.ends(copy).values()) for copy in copies]
+
+    began, before = time.monotonic(), events()
+    time.sleep(3.0)  # the time over which a rate is measured
+    after = events()
+    seconds, one = time.monotonic() - began, limits.index(300)
+    assert 0.6 * 300 * seconds <= after[one] - before[one] <= 300 * seconds + 40, (before, after, seconds)
+    assert min(after) == after[one]
+    update = pb.Update(create=create_message(replace(order, destinations=whole), str(tmp_path / "journal")))
+    assert child.order(update=update) == ""
+    child.wait_records(4000 * len(copies), 10)
+    assert events() == [4000] * len(copies)
 
 
 def test_a_distributor_gives_everybody_everything(

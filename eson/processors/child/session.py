@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Hashable, Iterable, Mapping
 
 from eson.brokers.kafka.wire.apis import ApiVersionsRequest
+from eson.model.rates import RateLimit
 from eson.processors.child.cluster import EARLIEST, Cluster
 from eson.processors.child.ends import End
 from eson.processors.child.fetcher import FETCH_BYTES, LARGEST_BATCH, Fetcher, OutOfRange
@@ -41,6 +42,7 @@ REFRESH, REFRESH_NARROW = 30.0, 3.0
 """Seconds between two looks at the queues: usually, and while a destination lacks partitions, which somebody adds soon."""
 LEAST_FETCH = 64 << 10
 """Octets that an answer may have, however low a limit is."""
+USUAL_RECORD = 1 << 10
 OUTSTANDING = 2 * FETCH_BYTES
 """Octets that wait for acknowledgement before the next answer is planned."""
 RENEW_AT = 0.8
@@ -181,8 +183,7 @@ class Session:
                 )
 
     def _make_fetchers(self) -> None:
-        rates = [one.limit.octets for one in self._limiters.values() if one.limit.octets]
-        size = max(LEAST_FETCH, min([FETCH_BYTES, *rates]))
+        size = max(LEAST_FETCH, min(_second(one.limit) for one in self._limiters.values()))
         for number, end in enumerate(self._sources):
             mine: dict[int, list[RunningLane]] = {}
             for lane in self.lanes:
@@ -274,10 +275,23 @@ class Session:
         if not self._limited:
             await self._send(planned)
             return
-        for batch in planned:  # an answer may hold many seconds' worth
-            await self._send([batch])
-            if wait := self._spend(batch):
+        groups: dict[int, list[Planned]] = {}
+        for batch in planned:
+            groups.setdefault(batch.lane.state.lane.destination, []).append(batch)
+        tasks = [self._loop.create_task(self._pace(self._limiters[one], groups[one])) for one in groups]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _pace(self, limiter: Limiter, planned: list[Planned]) -> None:
+        """Sends what goes to one destination, batch by batch: an answer may hold many seconds' worth."""
+        for batch in planned:
+            if wait := limiter.wait(self._loop.time()):  # also for what a session before this one sent
                 await asyncio.sleep(wait)
+            limiter.take(batch.records, batch.size, self._loop.time())
+            await self._send([batch])
 
     async def _send(self, planned: list[Planned]) -> None:
         """Returns when more may be planned."""
@@ -313,11 +327,6 @@ class Session:
             node = self._destinations[number].topic.leaders[batch.lane.partition]
             groups.setdefault((number, node), []).append(batch)
         return groups
-
-    def _spend(self, batch: Planned) -> float:
-        """Seconds for which nothing more may be sent."""
-        limiter = self._limiters[batch.lane.state.lane.destination]
-        return limiter.take(batch.records, batch.size, self._loop.time())
 
     def _acknowledged(self, batch: Planned, offset: int) -> None:
         lane = batch.lane
@@ -411,3 +420,9 @@ class Session:
             end.close()
         self._note_acknowledged()
         self._file.write()
+
+
+def _second(limit: RateLimit) -> int:
+    """Octets of about a second's worth, so that no destination waits long for another."""
+    rates = [limit.octets, limit.records and limit.records * USUAL_RECORD]
+    return min([FETCH_BYTES, *(rate for rate in rates if rate)])

@@ -8,11 +8,14 @@ from eson.model.rates import RateLimit
 
 
 class Bucket:
-    """`per_second` units a second, at most one second's worth at once; None: no limit.  Times in seconds."""
+    """`per_second` units a second, after a lull one second's worth at once; None: no limit.  Times in seconds.
+
+    It is empty at first, so that beginning anew gains nothing.
+    """
 
     def __init__(self, per_second: int | None, now: float) -> None:
         self._rate = per_second
-        self._level = float(per_second or 0)
+        self._level = 0.0
         self._at = now
 
     def take(self, units: int, now: float) -> float:
@@ -35,6 +38,10 @@ class Limiter:
     def take(self, records: int, octets: int, now: float) -> float:
         """Takes what was sent and answers for how many seconds nothing more may be."""
         return max(self._records.take(records, now), self._octets.take(octets, now))
+
+    def wait(self, now: float) -> float:
+        """For how many seconds nothing may be sent."""
+        return self.take(0, 0, now)
 
 
 def limiters(limits: Mapping[int, RateLimit], known: Mapping[int, Limiter], now: float) -> dict[int, Limiter]:
