@@ -71,7 +71,12 @@ class Broker:
         return self.catalogue.users.get(username)
 
     def find(
-        self, client: Client, operation: int, name: str, topic_id: uuid.UUID | None, by_id: bool
+        self,
+        client: Client,
+        operation: int,
+        name: str,
+        topic_id: uuid.UUID | None = None,
+        by_id: bool = False,
     ) -> Topic | ErrorCode:
         """A topic that a request names, by id or by name, or why it is refused."""
         if by_id:

@@ -37,7 +37,7 @@ def describe_configs(broker: Broker, client: Client, request: Request) -> Any:
             result.error_code = ErrorCode.INVALID_TOPIC_EXCEPTION
             continue
         if asked.resource_type == TOPIC_RESOURCE:
-            found = broker.find(client, DESCRIBE_CONFIGS, asked.resource_name, None, False)
+            found = broker.find(client, DESCRIBE_CONFIGS, asked.resource_name)
             if isinstance(found, ErrorCode):
                 result.error_code = found
                 continue
@@ -139,7 +139,7 @@ async def _alter(broker: Broker, client: Client, asked: Any, validate_only: bool
         response.error_code = ErrorCode.INVALID_REQUEST
         response.error_message = "A topic must be named: there are no settings of all topics"
         return
-    topic = broker.find(client, ALTER_CONFIGS, asked.resource_name, None, False)
+    topic = broker.find(client, ALTER_CONFIGS, asked.resource_name)
     if isinstance(topic, ErrorCode):
         response.error_code = topic
         return

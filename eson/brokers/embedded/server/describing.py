@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from eson.brokers.embedded.log.files import Buffer
 from eson.brokers.embedded.server.catalogue import Topic
 from eson.brokers.embedded.server.client import NODE_ID, Broker, Client
-from eson.brokers.embedded.server.rights import CLUSTER, CLUSTER_NAME, DESCRIBE, GROUP, OPERATIONS, TOPIC
+from eson.brokers.embedded.server.rights import CLUSTER, CLUSTER_NAME, DESCRIBE, OPERATIONS, TOPIC
 from eson.brokers.embedded.server.topics import is_legal
 from eson.brokers.kafka.wire.apis import DescribeClusterResponse, FindCoordinatorResponse, MetadataResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
@@ -192,7 +192,7 @@ def _coordinator(broker: Broker, client: Client, key_type: int, key: str) -> Any
     if key_type != GROUP_KEY:
         coordinator.error_code = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         coordinator.error_message = "This broker has no transactions"
-    elif not broker.rights.allowed(client.principal, client.host, DESCRIBE, GROUP, key):
+    elif not broker.may_group(client, DESCRIBE, key):
         coordinator.error_code = ErrorCode.GROUP_AUTHORIZATION_FAILED
     else:
         coordinator.node_id = NODE_ID

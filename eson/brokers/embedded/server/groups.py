@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from eson.brokers.kafka.wire.errors import ErrorCode
 
@@ -82,6 +82,20 @@ class Member:
     syncing: Deferred[bytes] | None = None
     expiry: Any = None
 
+    @classmethod
+    def of(cls, id: str, asked: Joining, assignment: bytes = b"") -> Member:
+        """Who joins as it asks to."""
+        return cls(
+            id,
+            asked.instance_id,
+            asked.client_id,
+            asked.host,
+            asked.session_ms,
+            asked.rebalance_ms,
+            asked.protocols,
+            assignment,
+        )
+
     def metadata(self, protocol: str) -> bytes:
         return next((metadata for name, metadata in self.protocols if name == protocol), b"")
 
@@ -142,15 +156,7 @@ class Group:
         self._complete_if_all_joined()
 
     def _add(self, asked: Joining, member_id: str) -> Deferred[Joined]:
-        member = Member(
-            member_id,
-            asked.instance_id,
-            asked.client_id,
-            asked.host,
-            asked.session_ms,
-            asked.rebalance_ms,
-            asked.protocols,
-        )
+        member = Member.of(member_id, asked)
         self.protocol_type = asked.protocol_type
         self.members[member_id] = member
         self._prepare()
@@ -162,16 +168,7 @@ class Group:
         The generation goes on as long as its protocol does, whatever else the member wants now (KIP-345).
         """
         self._dismiss(old, ErrorCode.FENCED_INSTANCE_ID)
-        member = Member(
-            member_id,
-            asked.instance_id,
-            asked.client_id,
-            asked.host,
-            asked.session_ms,
-            asked.rebalance_ms,
-            asked.protocols,
-            old.assignment,
-        )
+        member = Member.of(member_id, asked, old.assignment)
         self.members = {
             (member_id if key == old.id else key): (member if key == old.id else value)
             for key, value in self.members.items()
@@ -181,13 +178,10 @@ class Group:
             self.leader = member_id
         self._live(member)
         if self.state == STABLE and self._chosen_protocol() == self.protocol:
-            joined: Deferred[Joined] = Deferred()
             if asked.knows_skipping:
-                joined.callback(self._place(member, skip_assignment=leader == old.id))
-            else:  # it would assign anew if it knew that it leads
-                place = Joined(self.generation, self.protocol_type, self.protocol, leader, member_id)
-                joined.callback(place)
-            return joined
+                return succeed(self._place(member, skip_assignment=leader == old.id))
+            # it would assign anew if it knew that it leads
+            return succeed(Joined(self.generation, self.protocol_type, self.protocol, leader, member_id))
         self._prepare()
         return self._park(member)
 
@@ -198,9 +192,7 @@ class Group:
         member.session_ms, member.rebalance_ms = asked.session_ms, asked.rebalance_ms
         self._live(member)
         if same and unchanged:
-            joined: Deferred[Joined] = Deferred()
-            joined.callback(self._place(member))
-            return joined
+            return succeed(self._place(member))
         self._prepare()
         return self._park(member)
 

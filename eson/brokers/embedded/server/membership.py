@@ -7,6 +7,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from eson.brokers.embedded.server.client import Broker, Client
+from eson.brokers.embedded.server.describing import allowed_operations
 from eson.brokers.embedded.server.groups import (
     DEAD,
     EMPTY,
@@ -19,7 +20,7 @@ from eson.brokers.embedded.server.groups import (
     Joining,
     member_of,
 )
-from eson.brokers.embedded.server.rights import CLUSTER, CLUSTER_NAME, DESCRIBE, GROUP, OPERATIONS, READ
+from eson.brokers.embedded.server.rights import DESCRIBE, GROUP, READ
 from eson.brokers.kafka.wire.apis import (
     DescribeGroupsResponse,
     HeartbeatResponse,
@@ -224,9 +225,7 @@ def describe_groups(broker: Broker, client: Client, request: Request) -> Any:
                 answer.error_code = ErrorCode.GROUP_ID_NOT_FOUND
                 answer.error_message = f"Group {group_id} not found."
         if request.body.include_authorized_operations:
-            answer.authorized_operations = {
-                operation for operation in OPERATIONS[GROUP] if broker.may_group(client, operation, group_id)
-            }
+            answer.authorized_operations = allowed_operations(broker, client, GROUP, group_id)
     return DescribeGroupsResponse(version=request.version, groups=described)
 
 
@@ -251,7 +250,7 @@ def list_groups(broker: Broker, client: Client, request: Request) -> Any:
     """Groups with members and groups with positions, as far as the client may describe them."""
     states = {state.lower() for state in request.body.states_filter or ()}
     types = {kind.lower() for kind in request.body.types_filter or ()}
-    everything = broker.rights.allowed(client.principal, client.host, DESCRIBE, CLUSTER, CLUSTER_NAME)
+    everything = broker.may_cluster(client, DESCRIBE)
     known = {group_id: (EMPTY, broker.offsets.type_of(group_id)) for group_id in broker.offsets.groups()}
     known.update({group.id: (group.state, group.protocol_type) for group in broker.groups.all()})
     groups = [

@@ -34,7 +34,7 @@ _Partition = _Topic.ListOffsetsPartitionResponse
 def list_offsets(broker: Broker, client: Client, request: Request) -> Any:
     topics = []
     for topic in request.body.topics or ():
-        found = broker.find(client, DESCRIBE, topic.name, None, False)
+        found = broker.find(client, DESCRIBE, topic.name)
         answers = []
         for asked in topic.partitions or ():
             answer = _Partition(
@@ -130,7 +130,7 @@ async def delete_records(broker: Broker, client: Client, request: Request) -> An
     """Moves the first offset; answers when that is durable."""
     topics = []
     for topic in request.body.topics or ():
-        found = broker.find(client, DELETE, topic.name, None, False)
+        found = broker.find(client, DELETE, topic.name)
         answers = []
         for asked in topic.partitions or ():
             answer = DeleteRecordsResponse.DeleteRecordsTopicResult.DeleteRecordsPartitionResult(

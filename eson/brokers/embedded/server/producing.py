@@ -134,7 +134,7 @@ async def init_producer_id(broker: Broker, client: Client, request: Request) -> 
 def describe_producers(broker: Broker, client: Client, request: Request) -> Any:
     topics = []
     for asked in request.body.topics or ():
-        found = broker.find(client, READ, asked.name, None, False)
+        found = broker.find(client, READ, asked.name)
         partitions = []
         for index in asked.partition_indexes or ():
             answer = DescribeProducersResponse.TopicResponse.PartitionResponse(

@@ -200,7 +200,7 @@ async def create_partitions(broker: Broker, client: Client, request: Request) ->
 
 
 def _growable(broker: Broker, client: Client, asked: Any) -> Topic:
-    found = broker.find(client, ALTER, asked.name, None, False)
+    found = broker.find(client, ALTER, asked.name)
     if isinstance(found, ErrorCode):
         reason = (
             "Authorization failed."
