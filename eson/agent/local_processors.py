@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Literal
 
 from twisted.logger import Logger
 
@@ -58,7 +58,7 @@ class LocalProcessors:
         """Raises `NoSuch`, `TryLater`."""
         return ProcessorOrder(
             id=record.id,
-            kind=cast(Any, record.kind),
+            kind=record.kind,
             sources=tuple([await self._end(name) for name in record.sources]),
             destinations=tuple([await self._end(name) for name in record.destinations]),
             start=dict(record.start) if record.start else "now",

@@ -43,7 +43,7 @@ from eson.model.flows import Flow
 from eson.model.names import ancestors, canonical_flow, new_processor_id
 from eson.model.principals import ANONYMOUS, Caller, Principal
 from eson.model.subscriptions import Reason, Side, State
-from eson.processors.port import BY_PARTITION
+from eson.processors.port import BY_PARTITION, Kind
 from eson.store.port import DropIntention, DropProcessor, PutIntention, PutProcessor, Store
 from eson.store.records import Intention, StoredProcessor
 
@@ -168,7 +168,12 @@ class Processing:
     # Making
 
     async def _make(
-        self, caller: Caller, kind: str, sources: list[_Source], destinations: tuple[str, ...], when: str = ""
+        self,
+        caller: Caller,
+        kind: Kind,
+        sources: list[_Source],
+        destinations: tuple[str, ...],
+        when: str = "",
     ) -> Outcome:
         """Raises what SUBSCRIBE raises, `LimitReached`, and `NotOffered` for a kind that no processor here can be."""
         if kind not in self._kinds:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from eson.brokers.port import Access
 from eson.model.rates import UNLIMITED, RateLimit
 
-KINDS = ("bridge", "collector", "distributor", "signal")
-BY_PARTITION = ("bridge", "distributor")
+Kind = Literal["bridge", "collector", "distributor", "signal"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+BY_PARTITION: tuple[Kind, ...] = ("bridge", "distributor")
 """Kinds that carry partition n to partition n: their destinations need as many as the source has.
 
 The others make a new flow of several: partition n goes to n modulo the number that the destination has.
 """
+State = Literal["starting", "running", "paused", "unreachable", "failing", "stopped"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class ProcessorOrder:
     """What a processor shall do.  `id` names its journal too; `start`: partition → source offset, fixed by the agent."""
 
     id: str
-    kind: Literal["bridge", "collector", "distributor", "signal"]
+    kind: Kind
     sources: tuple[ProcessorEnd, ...]
     destinations: tuple[ProcessorEnd, ...]
     start: Mapping[int, int] | Literal["beginning", "now"] = "beginning"
@@ -52,8 +55,8 @@ class ProcessorStatus:
     """What a processor last said.  `lag` in records; `rate` in records a second; times are aware UTC."""
 
     id: str
-    kind: str
-    state: Literal["starting", "running", "paused", "unreachable", "failing", "stopped"]
+    kind: Kind
+    state: State
     pid: int | None = None
     since: datetime | None = None
     restarts: int = 0

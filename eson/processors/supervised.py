@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -14,13 +14,10 @@ from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.messages import create_message
 from eson.processors.core.reach import Reach
 from eson.processors.host import Host
-from eson.processors.port import ProcessorOrder, ProcessorStatus
+from eson.processors.port import ProcessorOrder, ProcessorStatus, State
 
 CRASH_LOOP = 5
 """Ends in a row without progress after which a processor is said to fail."""
-
-State = Literal["starting", "running", "paused", "unreachable", "failing", "stopped"]
-
 
 _LAST_MOMENT = 253402300799000
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from eson.model.principals import Principal
 from eson.model.subscriptions import Side, State
+from eson.processors.port import Kind
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -72,7 +73,7 @@ class StoredProcessor:
     """
 
     id: str
-    kind: str
+    kind: Kind
     sources: tuple[str, ...]
     destinations: tuple[str, ...]
     owner: Principal

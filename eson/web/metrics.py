@@ -19,9 +19,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from eson.processors.port import Processors, ProcessorStatus
-
-STATES = ("starting", "running", "paused", "unreachable", "failing", "stopped")
+from eson.processors.port import STATES, Processors, ProcessorStatus
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from twisted.internet.testing import StringTransport
 
 from eson.brokers.port import Access
 from eson.processors.memory import MemoryProcessors
-from eson.processors.port import ProcessorEnd, ProcessorOrder
-from eson.web.metrics import STATES, Observed, metrics_site
+from eson.processors.port import STATES, ProcessorEnd, ProcessorOrder
+from eson.web.metrics import Observed, metrics_site
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 END = ProcessorEnd(Access(()), "q", "f.example.org")

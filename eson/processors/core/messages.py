@@ -10,12 +10,17 @@ from eson.model.servers import Server
 from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
 from eson.processors.core.reach import Reach
-from eson.processors.port import ProcessorEnd, ProcessorOrder
+from eson.processors.port import Kind, ProcessorEnd, ProcessorOrder
 
 VERSION = 1
 NOTHING_PRIVATE = Reach()
 SECURITIES = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
-_KINDS = {"bridge": pb.BRIDGE, "collector": pb.COLLECTOR, "distributor": pb.DISTRIBUTOR, "signal": pb.SIGNAL}
+_KINDS: dict[Kind, pb.Kind.ValueType] = {
+    "bridge": pb.BRIDGE,
+    "collector": pb.COLLECTOR,
+    "distributor": pb.DISTRIBUTOR,
+    "signal": pb.SIGNAL,
+}
 
 
 class OrderError(Exception):
@@ -58,7 +63,7 @@ def read_create(message: pb.Create) -> ProcessorOrder:
     _check_ends(kind, len(sources), len(destinations))
     return ProcessorOrder(
         id=message.processor,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         sources=sources,
         destinations=destinations,
         start=_start(message.start),
