@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from servers.outcomes import result_of as run
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from eson.agent.building import build_agent
 from eson.agent.hosting import Hosting, Limits, Nameserver, Participant
@@ -36,20 +35,6 @@ class Time(Clock):
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.seconds())
-
-
-def run(work: Awaitable[T]) -> T:
-    """The result of what needs no waiting."""
-
-    async def whole() -> T:
-        return await work
-
-    outcome: list[Any] = []
-    Deferred.fromCoroutine(whole()).addBoth(outcome.append)
-    assert outcome, "it waits for something"
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()
-    return outcome[0]
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
+from servers.outcomes import result_of as done
 from twisted.internet.defer import Deferred, succeed
 
 from eson.agent.accounts import Accounts, SealedVerifiers, Terms
@@ -25,16 +26,6 @@ KEY = b"k" * 32
 class Noon:
     def now(self) -> datetime:
         return datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def done(work: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine gives that never waits."""
-    results: list[Any] = []
-    Deferred.fromCoroutine(work).addBoth(results.append)
-    (result,) = results
-    if hasattr(result, "raiseException"):
-        result.raiseException()
-    return result  # type: ignore[no-any-return]
 
 
 def defer(work: Callable[[], Any]) -> Deferred[Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
+from servers.outcomes import result_of as done
 from twisted.internet.defer import Deferred, succeed
 
 from eson.agent.accounts import Accounts, SealedVerifiers, Terms
@@ -57,16 +58,6 @@ class Slow:
         waiting, self.waiting = self.waiting, []
         for work, answer in waiting:
             answer.callback(work())
-
-
-def done(work: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine gives that never waits."""
-    results: list[Any] = []
-    Deferred.fromCoroutine(work).addBoth(results.append)
-    (result,) = results
-    if hasattr(result, "raiseException"):
-        result.raiseException()
-    return result  # type: ignore[no-any-return]
 
 
 class House:

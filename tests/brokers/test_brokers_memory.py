@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from brokers.contract.broker_contract import BrokerContract, Call, fresh, read_all, record, write_all
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from servers.outcomes import result_of
+from twisted.internet.defer import ensureDeferred, maybeDeferred
 
 from eson.brokers.memory import MemoryBroker
 from eson.brokers.port import Broker, Rights
@@ -15,16 +16,7 @@ from eson.errors import BackendFailed
 
 def run(function: Any, *arguments: Any) -> Any:
     """The result of something that must not wait."""
-    result = function(*arguments)
-    outcome: list[Any] = []
-    waiting: Deferred[Any] = (
-        ensureDeferred(result) if hasattr(result, "send") else maybeDeferred(lambda: result)
-    )
-    waiting.addBoth(outcome.append)
-    assert outcome, "it waits"
-    if hasattr(outcome[0], "raiseException"):
-        outcome[0].raiseException()
-    return outcome[0]
+    return result_of(maybeDeferred(function, *arguments))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from servers.outcomes import result_of as run
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.python.failure import Failure
 
 from eson.brokers.memory import MemoryBroker
 from eson.brokers.port import Record
@@ -18,16 +18,6 @@ from eson.errors import NoSuch, NotSupported, ProtocolViolation, Usage
 from eson.model.positions import format_time
 
 FLOW = "time.flows.unix.ar"
-
-
-def run(work: Any) -> Any:
-    """A coroutine that needs nothing but memory."""
-    outcome: list[Any] = []
-    ensureDeferred(work).addBoth(outcome.append)
-    assert outcome, "it waits for something"
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()
-    return outcome[0]
 
 
 @pytest.fixture

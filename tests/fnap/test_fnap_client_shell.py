@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from servers.fnap import Wire
+from servers.outcomes import result_of as result
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from eson.errors import (
@@ -32,33 +34,6 @@ from eson.identity.tls import ClientTls
 GREETING = b"220 fnaa.unix.ar FNAA\r\n"
 EHLO = b"250-fnaa.unix.ar\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n"
 TLS = ClientTls("fnaa.unix.ar", make_ca().certificate)
-
-
-class Wire(StringTransport):
-    """A transport that can start TLS and be aborted; `full` makes its producer wait after each write."""
-
-    def __init__(self, peer: str) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", peer, 1))
-        self.tls: Any = None
-        self.aborted = False
-        self.full = False
-
-    def write(self, data: bytes) -> None:
-        super().write(data)
-        if self.full and self.producer is not None:
-            self.producer.pauseProducing()
-
-    def startTLS(self, context: Any) -> None:
-        self.tls = context
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        pass
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        pass
 
 
 class Peer:
@@ -118,16 +93,6 @@ class Names:
 
 def do(work: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
     return ensureDeferred(work)
-
-
-def result(waiting: Deferred[Any]) -> Any:
-    """What it gave; raises what it failed with."""
-    assert waiting.called, "still waits"
-    found: list[Any] = []
-    waiting.addBoth(found.append)
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
 
 
 def failed(waiting: Deferred[Any], kind: type[BaseException], text: str = "") -> None:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from servers.fnap import MemoryAgent, MemoryAuthenticator, make_factory
+from servers.fnap import MemoryAgent, MemoryAuthenticator, Wire, make_factory
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, eventAsText
 from twisted.python.failure import Failure
 
@@ -26,27 +25,6 @@ from eson.identity.tls import ServerTls
 LOGIN = b"AUTHENTICATE PLAIN AHRlc3QAdGVzdA==\r\n"
 HELLO = b"220 fnaa.unix.ar FNAA\r\n"
 IN = b"220 Authenticated\r\n"
-
-
-class Wire(StringTransport):
-    """A transport that can start TLS, be aborted, and tells what it was told."""
-
-    def __init__(self, peer: str = "127.0.0.1") -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", peer, 1))
-        self.tls: Any = None
-        self.aborted = False
-
-    def startTLS(self, context: Any) -> None:
-        self.tls = context
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        pass
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        pass
 
 
 class Server:

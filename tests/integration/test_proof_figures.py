@@ -12,7 +12,7 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +140,3 @@ def test_memory_stays_flat(topics: Topics, tmp_path: Path, children: list[Proces
     assert max(peaks) <= MOST_PRIVATE
     topics.delete(source)
     topics.delete(copy)
-
-
-@pytest.fixture
-def children() -> Iterator[list[ProcessorChild]]:
-    made: list[ProcessorChild] = []
-    yield made
-    for child in made:
-        child.kill()

@@ -14,6 +14,7 @@ import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers.outcomes import result_of
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import DNSLookupError
@@ -163,19 +164,15 @@ class Network(Clock):
 
     def run(self, steps: Any, seconds: float = 60.0) -> Any:
         """The result of a look-up, the clock moved as far as it needs; no socket and no timer may be left."""
-        found: list[Any] = []
         waiting = Deferred.fromCoroutine(steps)
-        waiting.addBoth(found.append)
-        while not found and self.seconds() < seconds:
+        while not waiting.called and self.seconds() < seconds:
             self.advance(0.01)
-        assert found, "the look-up does not end"
+        assert waiting.called, "the look-up does not end"
         self.took = self.seconds()
         assert self.sockets == 0
         self.advance(0.02)
         assert [one for one in self.getDelayedCalls() if one.getTime() > self.seconds() + 1] == []
-        if isinstance(found[0], Failure):
-            found[0].raiseException()
-        return found[0]
+        return result_of(waiting)
 
 
 @pytest.fixture
@@ -434,15 +431,9 @@ def test_a_look_up_that_is_given_up_leaves_nothing_open(
     assert network.sockets == expected
     waiting.cancel()
     with pytest.raises(CancelledError):
-        raise_failure(waiting)
+        result_of(waiting)
     assert network.sockets == 0
     assert network.getDelayedCalls() == []
-
-
-def raise_failure(waiting: Deferred[Any]) -> None:
-    caught: list[Failure] = []
-    waiting.addErrback(caught.append)
-    caught[0].raiseException()
 
 
 # --- liars ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.outcomes import result_of as result
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -87,16 +88,6 @@ class House:
 
 def start(awaitable: Coroutine[Any, Any, Any]) -> Deferred[Any]:
     return Deferred.fromCoroutine(awaitable)
-
-
-def result(deferred: Deferred[Any]) -> Any:
-    """Its result, which must be there; raises its error."""
-    found: list[Any] = []
-    deferred.addBoth(found.append)
-    assert found, "it still waits"
-    if hasattr(found[0], "raiseException"):
-        found[0].raiseException()
-    return found[0]
 
 
 def done(awaitable: Coroutine[Any, Any, Any]) -> Any:

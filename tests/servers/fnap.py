@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from eson.errors import Conflict, NoSuch, NotAvailableNow, NotHosted, Usage
@@ -225,3 +227,30 @@ def listen(reactor: Any, host: str, port: int, factory: FnapFactory) -> Any:
         over = TLSMemoryBIOFactory(factory.tls, False, factory)
         over.noisy = False
     return reactor.listenTCP(port, over, backlog=1024, interface=host)
+
+
+class Wire(StringTransport):
+    """A transport that can start TLS and be aborted; `full` makes its producer wait after each write."""
+
+    def __init__(self, peer: str = "127.0.0.1") -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", peer, 1))
+        self.tls: Any = None
+        self.aborted = False
+        self.full = False
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.full and self.producer is not None:
+            self.producer.pauseProducing()
+
+    def startTLS(self, context: Any) -> None:
+        self.tls = context
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        pass

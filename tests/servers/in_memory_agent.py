@@ -6,10 +6,10 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from servers.lying_agent import Answer, LyingAgent
+from servers.outcomes import result_of
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump
 
 from eson.fnap.core.client import ClientSession
@@ -64,10 +64,4 @@ class InMemoryAgent:
             pass
 
     def run(self, work: Coroutine[Deferred[Any], Any, Any]) -> Any:
-        outcome: list[Any] = []
-        self.start(work).addBoth(outcome.append)
-        self.settle()
-        assert outcome, "it waits for something that nobody does"
-        if isinstance(outcome[0], Failure):
-            outcome[0].raiseException()
-        return outcome[0]
+        return result_of(self.start(work))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.outcomes import result_of as run
 from sqlalchemy import Engine, create_engine, event, inspect
 from twisted.internet.defer import Deferred, execute
-from twisted.python.failure import Failure
 
 from eson.errors import BackendFailed, Conflict
 from eson.model.flows import Flow
@@ -30,14 +30,6 @@ def start(coroutine: Coroutine[Any, Any, Any]) -> list[Any]:
     outcome: list[Any] = []
     Deferred.fromCoroutine(coroutine).addBoth(outcome.append)
     return outcome
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    outcome = start(coroutine)
-    assert outcome, "the store did not answer"
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()
-    return outcome[0]
 
 
 class HandWorker:

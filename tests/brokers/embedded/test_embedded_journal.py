@@ -8,6 +8,7 @@ import pytest
 from brokers.embedded.faulty_files import FaultyFiles
 from hypothesis import given
 from hypothesis import strategies as st
+from servers.outcomes import result_of
 
 from eson.brokers.embedded.log.committing import ManualCommitter
 from eson.brokers.embedded.log.journal import Entry, Journal, dump, parse
@@ -30,12 +31,10 @@ class Owner:
         return [{name: number} for name, number in self.known.items()]
 
     def put(self, name: str, number: int) -> None:
-        failures: list[Any] = []
         waiting = self.journal.append({name: number})
-        waiting.addCallbacks(lambda _: self.known.update({name: number}), failures.append)
+        waiting.addCallback(lambda _: self.known.update({name: number}))
         self.committer.flush()
-        if failures:
-            failures[0].raiseException()
+        result_of(waiting)
 
 
 def test_what_was_confirmed_is_read_again() -> None:

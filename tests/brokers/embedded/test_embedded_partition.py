@@ -10,7 +10,7 @@ from brokers.embedded.batch_samples import batch
 from brokers.embedded.faulty_files import FaultyFiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from servers.outcomes import result_of as outcome
 
 from eson.brokers.embedded.log.committing import ManualCommitter
 from eson.brokers.embedded.log.partition import CHECKPOINT_EVERY, Limits, Partition
@@ -64,15 +64,6 @@ class Disk:
                 offset = header.last_offset + 1
         assert offset == self.partition.synced
         return found
-
-
-def outcome(waiting: Deferred[Any]) -> Any:
-    results: list[Any] = []
-    waiting.addBoth(results.append)
-    assert results, "nothing has happened yet"
-    if hasattr(results[0], "raiseException"):
-        results[0].raiseException()
-    return results[0]
 
 
 @pytest.fixture

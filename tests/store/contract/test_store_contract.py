@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, execute
+from servers.outcomes import result_of as run
+from twisted.internet.defer import execute
 
 from eson.errors import Conflict
 from eson.model.flows import Flow, Namespace, Visibility
@@ -24,15 +25,6 @@ from eson.store.sqlite import SqliteStore
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
 TEST = user("test")
 EMILIANO = user("emiliano", "emiliano.ar")
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    outcome: list[Any] = []
-    Deferred.fromCoroutine(coroutine).addBoth(outcome.append)
-    assert outcome, "the store did not answer"
-    if hasattr(outcome[0], "raiseException"):
-        outcome[0].raiseException()
-    return outcome[0]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
