@@ -175,7 +175,9 @@ class Processing:
         destinations: tuple[str, ...],
         when: str = "",
     ) -> Outcome:
-        """Raises what SUBSCRIBE raises, `LimitReached`, and `NotOffered` for a kind that no processor here can be."""
+        """Raises what SUBSCRIBE raises, `LimitReached`, `Conflict` for what is done already, and `NotOffered` for a kind
+        that no processor here can be.
+        """
         if kind not in self._kinds:
             raise NotOffered(f"Not offered here: processors of kind {kind}")
         reads = tuple(dict.fromkeys(source.name for source in sources))
@@ -201,9 +203,17 @@ class Processing:
         )
         self._under_way[caller.principal] += 1
         try:
-            return await self._begin(record)
+            with self._locks.hold(f"{kind} {_told(record)} {when}".rstrip()):
+                await self._check_twice(record)
+                return await self._begin(record)
         finally:
             self._under_way[caller.principal] -= 1
+
+    async def _check_twice(self, record: StoredProcessor) -> None:
+        """Such as a command that is repeated because its answer was lost.  Raises `Conflict`."""
+        for one in await self._store.processors(destination=record.destinations[0]):
+            if _does(one) == _does(record):
+                raise Conflict(f"{one.id} does so already: each event would arrive twice")
 
     async def _check_loops(self, sources: list[_Source], destinations: tuple[str, ...]) -> None:
         for source in sources:
@@ -357,6 +367,10 @@ class Processing:
                 if one.token == self._joining.token_for(intention.object, one.principal, foreign, local):
                     await self._endings.end_local(one, intention.data["actor"])
         await self._store.apply(DropIntention(intention.object))
+
+
+def _does(record: StoredProcessor) -> tuple[object, ...]:
+    return record.kind, frozenset(record.sources), frozenset(record.destinations), record.when
 
 
 def _told(record: StoredProcessor) -> str:

@@ -242,6 +242,20 @@ def test_refusals_leave_no_processor(caller: Caller, line: str, reply: str | Non
     assert world.unix.processors.ids() == []
 
 
+def test_the_same_is_never_done_twice() -> None:
+    """Whoever repeats a command because its answer was lost would get each event twice."""
+    world = world_with(A, B)
+    id = made(world, f"SIGNAL {A} {B} TO {C} {D} WHEN \"type = 'x'\"")
+    again = f"554 Conflict: {id} does so already: each event would arrive twice"
+    assert world.say(TEST, f"SIGNAL {B} {A} TO {D} {C} WHEN \"type = 'x'\"") == again
+    made(world, f"SIGNAL {A} {B} TO {C} {D} WHEN \"type = 'y'\"")
+    made(world, f"COLLECT {A} {B} TO {C}")
+    world.say(TEST, f"STOP SUBSCRIPTION {id}")
+    assert world.say(TEST, f"SIGNAL {A} {B} TO {C} {D} WHEN \"type = 'x'\"") == again
+    world.say(TEST, f"UNSUBSCRIBE {id}")
+    made(world, f"SIGNAL {A} {B} TO {C} {D} WHEN \"type = 'x'\"")
+
+
 def test_loops_through_processors_are_seen() -> None:
     world = world_with(A)
     made(world, f"REPLICATE {A} {B}")
