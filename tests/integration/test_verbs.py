@@ -369,6 +369,10 @@ def test_everything_arrives_once_whoever_is_killed_meanwhile(tmp_path: Path) -> 
 
         place.rests(paused, "paused")
         place.rests(stopped, "stopped")
+        (again,) = place.wire.reply(f"REPLICATE {a} bridged.flows.unix.ar")
+        assert again.startswith(f"554 Conflict: {carriers[0]} "), (
+            "who did not get its id would get each event twice"
+        )
         streaming = Streaming(Wire(unix.address("fnap")).login(), a).start()
         moving(20)
         for id in carriers:
