@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from eson.cli.dialogue import DraftDialogue
+from eson.cli.lines import PENDING, exit_status
 from eson.cli.output import Style, show_list, show_object
 from eson.cli.profile import AgentProfile, Profile, load_profile
 from eson.cli.running import ReactorRunner, Runner, Work
@@ -116,6 +117,14 @@ class Console:
     def tell(self, text: str) -> None:
         """What is no data."""
         click.echo(text, err=True)
+
+    def leave_if_pending(self, reply: Reply) -> None:
+        """Ends the program with the status of its own for what is accepted and not done yet (202)."""
+        if exit_status(reply.code) == PENDING:
+            self.tell(
+                "It is not done yet, and goes on by itself: `fnua get subscriptions` shows how it stands"
+            )
+            click.get_current_context().exit(PENDING)
 
     def show_listing(self, reply: Reply) -> None:
         self.show_list(listing(reply.lines))

@@ -14,9 +14,10 @@ def _without(word: str, words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _order(console: Console, line: str, below: str) -> None:
-    """Sends it and shows the processor's id."""
+    """Sends it and shows the processor's id, of one that is not ready yet as well."""
     reply = console.run(console.ask(line, below))
-    console.show_name("processor", reply.text.removeprefix("OK").strip())
+    console.show_name("processor", reply.text.rpartition(" ")[2])
+    console.leave_if_pending(reply)
 
 
 @click.command()

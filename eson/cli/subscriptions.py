@@ -99,7 +99,7 @@ def _change(verb: str, help: str) -> click.Command:
     @pass_console
     def change(console: Console, words: tuple[str, ...]) -> None:
         (id,) = _without("subscription", words, 1)
-        console.run(console.ask(f"{verb.upper()} SUBSCRIPTION {id}", _below(id)))
+        console.leave_if_pending(console.run(console.ask(f"{verb.upper()} SUBSCRIPTION {id}", _below(id))))
         console.tell(f"{_DONE[verb]} {id}")
 
     return change
@@ -118,7 +118,7 @@ def _decide(verb: str, help: str) -> click.Command:
     def decide(console: Console, words: tuple[str, ...], reason: str | None) -> None:
         name, *principal = _without("subscriber", words, 2)
         line = lines.subscriber(verb, name, principal[0] if principal else None, reason)
-        console.run(console.ask(line, name))
+        console.leave_if_pending(console.run(console.ask(line, name)))
         console.tell(f"{_DONE[verb]} {name}")
 
     return decide

@@ -184,6 +184,17 @@ def test_processors_print_their_id(user: User, typed: str, line: str) -> None:
     assert user.said == [line]
 
 
+def test_what_is_accepted_and_not_done_yet_has_a_status_of_its_own(user: User) -> None:
+    """Scripts get the id alone, and never take it for done."""
+    pending = b"202 Pending p-abc1234\r\n"
+    made = user.types("replicate", "a.b", "c.d", answers={"REPLICATE": pending})
+    assert (made.exit_code, made.stdout) == (5, "p-abc1234\n")
+    for verb, id in (("resume", "p-abc1234"), ("approve", COPY)):
+        result = user.types(verb, id, answers={verb.upper(): pending})
+        assert (result.exit_code, result.stdout) == (5, "")
+        assert result.stderr.startswith("It is not done yet")
+
+
 def test_a_condition_of_a_signal_is_quoted(user: User) -> None:
     user.types("signal", "a.b", "c.d", "--when", "type = 'x\"y'", answers={"SIGNAL": b"220 OK p-abc1234\r\n"})
     assert user.said == ['SIGNAL a.b TO c.d WHEN "type = \'x\\"y\'"']

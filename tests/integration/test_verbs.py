@@ -92,7 +92,7 @@ class Place:
     def made(self, *words: str) -> str:
         """The id that `fnua` prints of a new processor."""
         id = self.fnua.run(*words).strip()
-        assert re.fullmatch(r"p-[a-z0-9]{7}", id)
+        assert re.fullmatch(r"p-[a-z0-9]{7}", id), f"{id}:\n{self.unix.tail()}"
         return id
 
     def count(self, flow: str) -> int:
