@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eson.processors.child.journal_file import PRUNE_EVERY, JournalFile
 from eson.processors.core.journal import (
+    KEEP,
+    KEEP_ALL,
     MOST_GAPS,
     Entry,
     Journal,
@@ -19,6 +24,7 @@ from eson.processors.core.journal import (
     compacted,
     entry_line,
     gap_line,
+    kept,
     lane_line,
     leader_epoch_line,
     line,
@@ -157,3 +163,53 @@ def test_of_many_gaps_the_newest_stay() -> None:
     assert state.gaps[-1] == (10 * MOST_GAPS + 40, 10 * MOST_GAPS + 44)
     assert state.start == 10 * MOST_GAPS + 45
     assert parse(b"".join(compacted(parse(b"".join(records))))).lanes[LANE.number] == state
+
+
+@pytest.mark.parametrize(
+    ("lanes", "each"), [(0, 512), (1, 512), (64, 512), (65, 504), (300, 109), (10_000, 16)]
+)
+def test_of_many_lanes_less_is_kept_of_each(lanes: int, each: int) -> None:
+    assert kept(lanes) == each
+
+
+def _long(acknowledged: int) -> bytes:
+    """A journal that was not written anew for long; every fourth of so many batches was noted as acknowledged."""
+    records = [opening("p"), lane_line(LANE)]
+    for n in range(3000):
+        records.append(entry_line(0, Entry(10 * n, 10 * n + 9, 110 + 10 * n, n)))
+        if n < acknowledged and n % 4 == 0:
+            records.append(acknowledged_line(0, 10 * n + 9, 10 * n))
+    return b"".join(records)
+
+
+def test_of_a_long_journal_the_end_is_remembered() -> None:
+    state = parse(_long(3000)).lanes[0]
+    assert len(state.entries) < 3 * KEEP
+    assert state.entries[-1].next_offset == 30_100
+    assert state.acknowledged == (29_969, 29_960)
+    assert state.start == state.entries[0].next_offset - 10
+    assert state.position() == 30_070
+
+
+def test_what_was_not_acknowledged_is_not_forgotten() -> None:
+    assert len(parse(_long(1000)).lanes[0].entries) >= 2004
+    assert len(parse(_long(0)).lanes[0].entries) == 3000
+
+
+def test_a_file_of_many_lanes_takes_little_memory(tmp_path: Path) -> None:
+    file = JournalFile(str(tmp_path / "journal"), "p")
+    states = [LaneState(replace(LANE, number=number), 0) for number in range(300)]
+    for state in states:
+        file.journal.lanes[state.lane.number] = state
+        file.add(lane_line(state.lane))
+    most = 0
+    for n in range(250):
+        for state in states:
+            state.plan(entry := Entry(10 * n, 10 * n + 9, 10 * n + 10, n))
+            file.add(entry_line(state.lane.number, entry))
+            state.acknowledged = (entry.last, 10 * n)
+        file.sync()
+        most = max(most, sum(len(state.entries) for state in states))
+    file.close()
+    assert most <= KEEP_ALL + PRUNE_EVERY + 3 * len(states)
+    assert all(kept(300) < len(state.entries) for state in states)

@@ -189,7 +189,7 @@ def restored(source: Log, destination: Log, active: Active | None, sessions: int
     """After so many sessions, all but the last of which lost a connection."""
 
     async def test() -> Restoring:
-        made = Restoring(LaneState(TEN, 0), "queue", None, 1 << 20)
+        made = Restoring(LaneState(TEN, 0), "queue", None, 1 << 20, 512)
         for _ in range(sessions - 1):
             with pytest.raises(Unreachable):
                 await made.restore(source, destination, active)

@@ -7,9 +7,11 @@ import fcntl
 import os
 
 from eson.processors.child.trouble import Stopped, Unreachable
-from eson.processors.core.journal import Journal, JournalError, compacted, opening, parse
+from eson.processors.core.journal import Journal, JournalError, compacted, kept, opening, parse
 
 COMPACT_AT = 4 << 20
+PRUNE_EVERY = 1 << 13
+"""Records after which memory forgets what a new file would not hold."""
 
 
 class DiskRefuses(Unreachable):
@@ -25,6 +27,7 @@ class JournalFile:
     def __init__(self, path: str, processor: str, compact_at: int = COMPACT_AT) -> None:
         self._path, self._compact_at = path, compact_at
         self._pending: list[bytes] = []
+        self._unpruned = 0
         self.refused: DiskRefuses | None = None
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -81,6 +84,7 @@ class JournalFile:
         if not self._pending:
             return
         octets = b"".join(self._pending)
+        self._unpruned += len(self._pending)
         self._pending.clear()
         try:
             written = os.write(self._fd, octets)
@@ -99,13 +103,20 @@ class JournalFile:
         except OSError as error:
             # what the disk holds is unknown now
             raise self._refuses("synced", error) from None
+        if self._unpruned > PRUNE_EVERY:
+            self._prune()
         if self._size > self._compact_at:
             self._rewrite()
 
+    def _prune(self) -> None:
+        self._unpruned = 0
+        keep = kept(len(self.journal.lanes))
+        for state in self.journal.lanes.values():
+            state.prune(keep)
+
     def _rewrite(self) -> None:
         """The same in a new file, which takes the old one's place in one step."""
-        for state in self.journal.lanes.values():
-            state.prune()
+        self._prune()
         octets = b"".join(compacted(self.journal))
         new = self._path + ".new"
         try:

@@ -22,7 +22,7 @@ from eson.processors.child.planning import Planner
 from eson.processors.child.remaking import Remake
 from eson.processors.child.scanning import PATIENCE, STEP, HeaderScan, fetch_some
 from eson.processors.child.trouble import Failing, Stopped, Unreachable
-from eson.processors.core.journal import KEEP, Journal, JournalError, LaneState, lanes_heard
+from eson.processors.core.journal import Journal, JournalError, LaneState, lanes_heard
 from eson.processors.core.resume import Active
 from eson.processors.core.sequences import is_behind
 
@@ -62,10 +62,11 @@ def missing(journal: Journal, said: bytes, destinations: Container[int]) -> list
 class Restoring:
     """Of one lane, over as many sessions as it takes: what was read stays read if a connection is lost meanwhile.
 
-    `max_bytes`: what the destination takes in a batch.
+    `max_bytes`: what the destination takes in a batch; `keep`: how many entries are kept.
     """
 
-    def __init__(self, state: LaneState, flow: str, remake: Remake | None, max_bytes: int) -> None:
+    def __init__(self, state: LaneState, flow: str, remake: Remake | None, max_bytes: int, keep: int) -> None:
+        self._keep = keep
         self.state = state
         """Its entries lead up to what has arrived, once `restore` has returned."""
         self._lane = RunningLane(state, True, max_bytes)
@@ -130,7 +131,7 @@ class Restoring:
                 break
             if is_behind(newest.last_sequence, batch.entry.last):
                 raise lost("what arrived does not end where a batch of the source ends")
-        _trim(state)
+        _trim(state, self._keep)
         return lane.offset > before
 
     async def _fetch(self, source: End) -> Any:
@@ -157,7 +158,7 @@ def _patience() -> float:
     return _now() + PATIENCE
 
 
-def _trim(state: LaneState) -> None:
-    if len(state.entries) > KEEP:
-        state.start = state.entries[-KEEP - 1].next_offset
-        del state.entries[:-KEEP]
+def _trim(state: LaneState, keep: int) -> None:
+    if len(state.entries) > keep:
+        state.start = state.entries[-keep - 1].next_offset
+        del state.entries[:-keep]

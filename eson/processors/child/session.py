@@ -31,6 +31,7 @@ from eson.processors.core.journal import (
     acknowledged_line,
     entry_line,
     gap_line,
+    kept,
     lane_records,
     leader_epoch_line,
     skip_line,
@@ -154,7 +155,7 @@ class Session:
             lane = state.lane
             one = self._restoring.get(lane.number)
             if one is None or one.state.lane != lane:
-                one = self._restoring[lane.number] = await self._restoring_of(state)
+                one = self._restoring[lane.number] = await self._restoring_of(state, kept(len(states)))
             try:
                 await one.restore(
                     self._sources[lane.source], self._destinations[lane.destination], active.get(lane.number)
@@ -170,10 +171,11 @@ class Session:
                 self._file.add(record)
         self._file.sync()
 
-    async def _restoring_of(self, state: LaneState) -> Restoring:
+    async def _restoring_of(self, state: LaneState, keep: int) -> Restoring:
         source, destination = state.lane.source, self._destinations[state.lane.destination]
         largest = min(await destination.cluster.max_bytes(), LARGEST_BATCH)
-        return Restoring(state, self._sources[source].topic.name, remaking(self._order, source), largest)
+        flow, remake = self._sources[source].topic.name, remaking(self._order, source)
+        return Restoring(state, flow, remake, largest, keep)
 
     def _make_producers(self) -> None:
         for number, end in self._destinations.items():

@@ -24,8 +24,8 @@ from eson.brokers.kafka.wire.batches import next_sequence
 
 VERSION = 1
 MOST_SAID = 1 << 19
-KEEP = 512
-"""Entries kept behind the acknowledged one: what a destination may lose and get again."""
+KEEP, KEEP_LEAST, KEEP_ALL = 512, 16, 1 << 15
+"""Entries kept of a lane behind the acknowledged one, what a destination may lose and get again; of all lanes together."""
 
 
 MOST_GAPS = 1000
@@ -122,12 +122,17 @@ class LaneState:
         at = None if self.acknowledged is None else self.find(self.acknowledged[0])
         return self.start if at is None else self.entries[at].next_offset
 
-    def prune(self, keep: int = KEEP) -> None:
+    def prune(self, keep: int) -> None:
         """Forgets entries far behind the acknowledged one."""
         at = None if self.acknowledged is None else self.find(self.acknowledged[0])
         if at is not None and at > keep:
             self.start = self.entries[at - keep - 1].next_offset
             del self.entries[: at - keep]
+
+
+def kept(lanes: int) -> int:
+    """Entries to keep of each of so many lanes: memory is bounded, of however many partitions a queue has."""
+    return max(KEEP_LEAST, min(KEEP, KEEP_ALL // max(1, lanes)))
 
 
 def line(text: str) -> bytes:
@@ -271,6 +276,8 @@ def _apply(journal: Journal, number: int, text: str) -> None:
     elif kind == "A":
         last, offset = numbers
         state.acknowledge(last, offset)
+        if len(state.entries) > 2 * KEEP:
+            state.prune(KEEP)
     elif kind == "S":
         (next_offset,) = numbers
         state.skip(next_offset)
