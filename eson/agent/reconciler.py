@@ -30,7 +30,7 @@ from eson.agent.tasks import Tasks
 from eson.errors import Busy, EsonError
 from eson.model.subscriptions import Side, State, Subscription
 from eson.store.port import Store
-from eson.store.records import Intention
+from eson.store.records import Intention, StoredProcessor
 
 SOON = 1.0
 """Seconds until the first pass after an error."""
@@ -257,19 +257,27 @@ class Reconciler:
 
     async def _requested(self) -> bool:
         """Processors between local flows that are on their way, and what those lack that run."""
-        done = True
-        async for one in every_processor(self._store):
-            try:
-                if one.state is State.REQUESTED:
-                    await self._processing.advance(one.id)
-                else:
-                    await self._processing.widen(one)
-            except Busy:
-                continue
-            except EsonError as error:
-                _log.info("{id}: not yet: {reason}", id=one.id, reason=error.text)
-                done = False
-        return done
+        outcome: list[bool] = []
+
+        async def go_on(one: StoredProcessor) -> None:
+            outcome.append(await self._advanced(one))
+
+        works = [partial(go_on, one) async for one in every_processor(self._store)]
+        await self._tasks.each(works, CHECKS_AT_ONCE)
+        return all(outcome)
+
+    async def _advanced(self, one: StoredProcessor) -> bool:
+        try:
+            if one.state is State.REQUESTED:
+                await self._processing.advance(one.id)
+            else:
+                await self._processing.widen(one)
+        except Busy:
+            return True  # whoever holds it is doing it
+        except EsonError as error:
+            _log.info("{id}: not yet: {reason}", id=one.id, reason=error.text)
+            return False
+        return True
 
     def _is_ours(self, one: Subscription) -> bool:
         """Pending ones of other participants wait for NOTIFY or the check; the answer of all others was ready."""

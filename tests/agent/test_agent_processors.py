@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from eson.agent.hosting import Limits
 from eson.brokers.port import Record
+from eson.errors import TryLater
 from eson.model.principals import ANONYMOUS, Caller, user
 from eson.model.subscriptions import Side, State
 from eson.processors.memory import MemoryProcessors
@@ -189,6 +190,31 @@ def test_a_start_that_takes_long_forgets_no_order(verb: str) -> None:
     world.settle(70)
     assert world.unix.processors.ids() == ids[:16]
     assert ("create", ids[16]) not in world.unix.processors.calls
+
+
+def test_one_that_is_not_ready_yet_holds_up_no_other() -> None:
+    world = world_with(A)
+    create, held = world.unix.processors.create, list[Deferred[None]]()
+
+    async def unready(order: Any) -> None:
+        raise TryLater("not ready")
+
+    world.unix.processors.create = unready  # type: ignore[method-assign]
+    replies = [world.say(TEST, f"REPLICATE {A} TO {flow}") for flow in (B, C)]
+    first, second = sorted(reply.removeprefix("202 Pending ") for reply in replies)
+
+    async def slow(order: Any) -> None:
+        if order.id == first:
+            held.append(Deferred())
+            await held[-1]
+        await create(order)
+
+    world.unix.processors.create = slow  # type: ignore[method-assign]
+    world.settle(70)
+    assert (len(held), record(world, first).state) == (1, State.REQUESTED)
+    assert record(world, second).state is State.ACTIVE
+    held[0].callback(None)
+    assert record(world, first).state is State.ACTIVE
 
 
 def test_a_page_of_subscriptions_may_end_with_a_processor() -> None:
