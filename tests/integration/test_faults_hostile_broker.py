@@ -280,11 +280,18 @@ def bomb_of_megabytes() -> bytes:
     return with_a_hole(bytearray(encode_batch(events, ZSTD)), len(events))
 
 
+def many_bombs() -> bytes:
+    """Forty batches that keep within every bound and are each to be taken apart: half a minute of work in one answer."""
+    one, step = bomb(1 << 16, 0, LZ4), (1 << 16) + 1
+    return b"".join((number * step).to_bytes(8, "big") + one[8:] for number in range(40))
+
+
 IN_ONE_PROCESS: dict[str, Callable[[], Harm]] = {
     "a bomb of megabytes": lambda: Harm(
         {h.FETCH: records(bomb_of_megabytes())}, "grow to more than 67108864"
     ),
     "a bomb of headers": lambda: Harm({h.FETCH: records(bomb_of_headers())}, "its count of headers"),
+    "an answer full of bombs": lambda: Harm({h.FETCH: records(many_bombs())}, "", "running"),
     "more records than octets": lambda: HARMS["more records than octets"],
     "aborted transactions without end": lambda: HARMS["aborted transactions without end"],
     "silence": lambda: HARMS["silence"],

@@ -299,3 +299,22 @@ def test_records_that_are_left_out_move_the_position_and_take_no_sequence() -> N
     nothing = lane(10)
     assert Planner([nothing], "time", even).plan(memoryview(bytearray(batch(10, 10))), NO_ABORTS) == []
     assert nothing.offset == 20
+
+
+def test_a_plan_in_turns_is_the_same_plan() -> None:
+    """A turn ends behind a batch that was made anew; what passes as octets is never worth one."""
+    hole = {"last_offset_delta": 5}
+    octets = b"".join(
+        (batch(0, 3), batch(3, 4, **hole), batch(9, 2), batch(11, 1), batch(12, 4, **hole), batch(18, 5))
+    )
+    at_once, running = lane(), lane()
+    whole = plan(at_once, octets)
+    turns = Planner([running], "time").turns(memoryview(bytearray(octets)), NO_ABORTS, lambda: True)
+    parts, seen = [], []
+    for part in turns:
+        parts.append(part)
+        seen.append(running.offset)  # nothing behind it is planned before it was taken
+    assert ([len(part) for part in parts], seen) == ([2, 3, 1], [9, 18, 23])
+    told = [(bytes(one.octets), one.entry, one.records, one.new) for part in parts for one in part]
+    assert told == [(bytes(one.octets), one.entry, one.records, one.new) for one in whole]
+    assert (running.offset, running.sequence) == (at_once.offset, at_once.sequence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,8 @@ FAR = 0.06
 LARGEST_BATCH = 16 << 20
 """Octets of an answer that may exceed what was asked for, because one batch is always given whole."""
 MAX_WAIT = 5.0
+TURN = 0.1
+"""Seconds of planning after which others in the process have their turn; a batch is planned whole."""
 _BESIDE = 64 << 10
 """Octets of an answer beside its batches, so that its memory need not grow."""
 _NO_ID = UUID(int=0)
@@ -75,6 +78,7 @@ class Fetcher:
         self._codec = fetch_codec(connection, topic)
         connection.cap = LARGEST_BATCH + max(fetch_bytes, FAR_BYTES)
         self._turn = 0
+        self._turn_ends = 0.0
         self._pool: list[bytearray] = []
         self._asked: Asked | None = None
         self._wanted: Mapping[int, int] = {}
@@ -88,16 +92,19 @@ class Fetcher:
             try:
                 while True:
                     given, buffer = await answer
-                    try:
-                        planned = self._plan(given)
-                    except MalformedMessage as error:
-                        raise Failing(f"{self._connection.name} breaks Kafka's protocol: {error}") from None
-                    if buffer is not None:
-                        memory = Memory(buffer, len(planned), self._pool)
-                        for batch in planned:
-                            batch.memory = memory
-                    answer = self._next()
-                    await self._carry(planned)
+                    memory = None if buffer is None else Memory(buffer, 1, self._pool)
+                    for planned, last in self._turns(given):
+                        if memory is not None:
+                            memory.hold(len(planned))
+                            for batch in planned:
+                                batch.memory = memory
+                        if last:
+                            answer = self._next()
+                        await self._carry(planned)
+                        if not last:  # neighbours have their turn, and what was heard is acted upon
+                            await asyncio.sleep(0)
+                    if memory is not None:
+                        memory.release()
             finally:
                 answer.cancel()
                 if self._asked is not None:
@@ -214,18 +221,37 @@ class Fetcher:
             end = part.last_stable_offset if part.last_stable_offset >= 0 else part.high_watermark
             yield Part(part.partition_index, part.records, aborted, end)
 
-    def _plan(self, given: Any) -> list[Planned]:
+    def _turns(self, given: Any) -> Iterator[tuple[list[Planned], bool]]:
+        """What is planned of an answer, in parts that take about `TURN` each, and whether it is the last.
+
+        Nothing is planned before the part before it was handed on.
+        """
         planned: list[Planned] = []
-        for partition, records, aborted, end in given if isinstance(given, list) else self._parts(given):
-            planner = self._planners[partition]
-            for lane in planner.lanes:
-                lane.end = end
-            if records:
-                planned += planner.plan(records, aborted)
-            for lane in planner.lanes:
-                lane.caught_up = lane.offset >= end
+        largest = 0
+        self._turn_ends = time.monotonic() + TURN
+        try:
+            for partition, records, aborted, end in given if isinstance(given, list) else self._parts(given):
+                planner = self._planners[partition]
+                for lane in planner.lanes:
+                    lane.end = end
+                for part in planner.turns(records, aborted, self._over) if records else ():
+                    planned += part
+                    if self._over():
+                        largest = _largest(planned, largest)
+                        yield planned, False
+                        planned, self._turn_ends = [], time.monotonic() + TURN
+                for lane in planner.lanes:
+                    lane.caught_up = lane.offset >= end
+        except MalformedMessage as error:
+            raise Failing(f"{self._connection.name} breaks Kafka's protocol: {error}") from None
         for planner in self._planners.values():  # the whole answer was sound, and will be handed on
             planner.settle()
-        if planned:
-            self._largest = max(batch.size for batch in planned)
-        return planned
+        self._largest = _largest(planned, largest) or self._largest
+        yield planned, True
+
+    def _over(self) -> bool:
+        return time.monotonic() > self._turn_ends
+
+
+def _largest(planned: list[Planned], largest: int) -> int:
+    return max([largest, *(batch.size for batch in planned)])

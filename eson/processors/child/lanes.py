@@ -83,6 +83,9 @@ class Memory:
         if not uses:
             pool.append(buffer)
 
+    def hold(self, uses: int) -> None:
+        self._uses += uses
+
     def release(self) -> None:
         self._uses -= 1
         if not self._uses:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from eson.brokers.kafka.wire.batches import (
     CURRENT_MAGIC,
@@ -43,6 +43,7 @@ class Planner:
         self.lanes = tuple(lanes)
         self._flow, self._remake = flow, remake
         self._stuck = 0
+        self._recoded = False
 
     @property
     def position(self) -> int:
@@ -63,6 +64,12 @@ class Planner:
 
         Raises `MalformedMessage` and `Failing` for what no destination may get, `Changed`.
         """
+        return [batch for turn in self.turns(records, aborted, lambda: False) for batch in turn]
+
+    def turns(
+        self, records: memoryview, aborted: Sequence[tuple[int, int]], over: Callable[[], bool]
+    ) -> Iterator[list[Planned]]:
+        """As `plan`, in parts: one ends behind a batch that was made anew, where `over` says so, and with the last."""
         planned: list[Planned] = []
         position = self.position
         for lane in self.lanes:
@@ -73,10 +80,15 @@ class Planner:
             filter = AbortedFilter(aborted)
             for batch in split_entries(mine):
                 self._one(lane, batch, filter, planned)
+                if self._recoded:
+                    self._recoded = False
+                    if over():
+                        yield planned
+                        planned = []
             self._stuck = self._stuck + 1 if lane.offset == before == position else 0
         if self._stuck > MOST_STUCK * len(self.lanes):
             raise Failing(f"{self._flow} answers again and again with nothing behind offset {position}")
-        return planned
+        yield planned
 
     def _one(
         self,
@@ -131,6 +143,7 @@ class Planner:
         from eson.brokers.kafka.wire.records import encode_batch
         from eson.processors.child.recoding import chunks, records_of
 
+        self._recoded = True
         records = records_of(batch, header, lane.offset)
         end = header.last_offset + 1 if header is not None else records[-1].offset + 1 if records else 0
         if end > LAST_OFFSET:
