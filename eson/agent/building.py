@@ -76,7 +76,7 @@ def build_agent(
     """
     locks, audit, tasks = Locks(), Audit(clock), Tasks(scheduler)
     access = Access(store, hosting)
-    parts = Parts(hosting, brokers, names)
+    parts = Parts(brokers, names)
     room = Room(store, parts, audit)
     streams = OpenStreams(access)
     lineages = Lineages(store)

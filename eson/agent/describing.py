@@ -72,9 +72,11 @@ class Descriptions:
         if without is not None:
             return without
         found = await self._access.flow(caller, name)
-        broker = self._parts.broker(found.flow.broker)
-        servers = self._hosting.shows_servers(found.flow) or "administer" in found.rights
-        item = dict(await views.flow_item(found.flow, broker, self._hosting.participant.agent, servers))
+        item = dict(
+            await views.flow_item(
+                found.flow, self._parts.broker(found.flow.broker), self._hosting.participant.agent
+            )
+        )
         if found.subscription is not None:
             subscription = await self._leases.renew(caller, found.subscription)
             item.update(await self._of_copy(caller, subscription))
@@ -132,22 +134,11 @@ class Descriptions:
         """By its name in the configuration, or by the host name of one of its servers."""
         for broker in self._brokers.values():
             if broker.name == name:
-                servers = self._knows_servers(caller, name)
-                return Description(await views.broker_item(broker, caller.operator, servers))
+                return Description(await views.broker_item(broker, caller.operator))
         for broker in self._brokers.values():
-            if self._knows_servers(caller, broker.name) and any(
-                server.host == name for server in await client_servers(broker)
-            ):
+            if any(server.host == name for server in await client_servers(broker)):
                 return Description(await views.broker_item(broker, caller.operator))
         raise NoSuch("broker", name)
-
-    def _knows_servers(self, caller: Caller, broker: str) -> bool:
-        """Those that subscribers reach are known to all; others to operators, and to who administers flows on them."""
-        return (
-            caller.operator
-            or self._hosting.has_copies(broker)
-            or any(one.broker == broker and administers(caller, one) for one in self._hosting.all())
-        )
 
     async def _processor(self, caller: Caller, id: str) -> Description:
         if PROCESSOR_ID.match(id):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from eson.errors import NoSuch, NotHosted
-from eson.model.flows import Flow, Namespace
+from eson.model.flows import Namespace
 from eson.model.names import is_at_or_below, longest_namespace
 
 QUEUE_LIMIT = 249
@@ -99,14 +99,6 @@ class Hosting:
         if name is None:
             raise NotHosted(flow)
         return self._namespaces[name]
-
-    def shows_servers(self, flow: Flow) -> bool:
-        """Whether everybody may know where a flow's queue is: not if its copies have a broker of their own for that."""
-        return bool(flow.copy_of) or self.namespace_of(flow.name).copies == flow.broker
-
-    def has_copies(self, broker: str) -> bool:
-        """Whether a broker is one that subscribers reach."""
-        return any(one.copies == broker for one in self._namespaces.values())
 
 
 def queue_name(flow: str, dots: bool = True, limit: int = QUEUE_LIMIT) -> str:

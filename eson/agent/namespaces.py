@@ -12,7 +12,7 @@ from eson.agent.hosting import Hosting
 from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
-from eson.agent.records import PAGE, quietly
+from eson.agent.records import quietly
 from eson.agent.settings import namespace_settings
 from eson.errors import Conflict, EsonError, NoSuch, NotAllowed, NotHosted, NotSupported
 from eson.fnap.core.commands import CreateNamespace, DeleteNamespace, UpdateNamespace
@@ -95,19 +95,7 @@ class Namespaces:
             note = self._audit.note(caller.principal, "update namespace", old.name, changes)
             await self._store.apply(PutNamespace(namespace), note)
             self._hosting.keep([namespace])
-            if namespace.copies != old.copies:
-                await self._publish_flows(namespace.name)
         return Ok(old.name)
-
-    async def _publish_flows(self, namespace: str) -> None:
-        """Whether DNS names the servers of a flow depends on where its copies are."""
-        after = ""
-        while page := await self._store.flows(below=namespace, after=after, limit=PAGE):
-            for flow in page:
-                own = self._hosting.namespace_of(flow.name).name == namespace
-                if own and not self._locks.held(flow.name):
-                    await quietly(self._parts.publish(flow))
-            after = page[-1].name
 
     async def delete(self, caller: Caller, command: DeleteNamespace) -> Ok:
         """Raises `Conflict` if it has flows (FORCE deletes them, and ends their subscribers) or namespaces below it."""

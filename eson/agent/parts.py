@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from eson.agent.hosting import Hosting, queue_name
+from eson.agent.hosting import queue_name
 from eson.brokers.port import Broker, Capability, Queue, Rights
 from eson.errors import BackendFailed
 from eson.model.flows import Flow, Visibility
@@ -36,8 +36,7 @@ async def client_servers(broker: Broker) -> Sequence[Server]:
 class Parts:
     """Makes and removes queues and records; every step may be repeated."""
 
-    def __init__(self, hosting: Hosting, brokers: Mapping[str, Broker], names: Names) -> None:
-        self._hosting = hosting
+    def __init__(self, brokers: Mapping[str, Broker], names: Names) -> None:
         self._brokers = brokers
         self._names = names
 
@@ -70,18 +69,17 @@ class Parts:
         await self.broker(flow.broker).update_queue(flow.topic, flow.retention_ms, flow.retention_bytes)
 
     async def publish(self, flow: Flow) -> None:
-        """Makes DNS say what it should of this flow: nothing, if it is private; not where, if its broker stays inside."""
+        """Makes DNS say what it should of this flow: nothing, if it is private."""
         if flow.visibility is Visibility.PRIVATE:  # a copy tells the name of its flow
             await self._names.withdraw_flow(flow.name)
             return
         broker = self.broker(flow.broker)
-        servers = await client_servers(broker) if self._hosting.shows_servers(flow) else ()
         await self._names.publish_flow(
             FlowNames(
                 flow=flow.name,
                 namespace=flow.namespace,
                 broker_kind=protocol(broker),
-                servers=tuple(servers),
+                servers=tuple(await client_servers(broker)),
                 broker_tls=broker.client_security().endswith("ssl"),
                 queue=flow.topic,
                 catalogued=not flow.copy_of,

@@ -44,14 +44,14 @@ def guarantee(broker: Broker) -> str:
     return "exactly-once" if Capability.EXACTLY_ONCE in broker.capabilities else "at-least-once"
 
 
-async def flow_item(flow: Flow, broker: Broker, agent: str, servers: bool = True) -> Item:
-    """DESCRIBE FLOW, without what only a copy has; `servers`: whether the caller may know them."""
+async def flow_item(flow: Flow, broker: Broker, agent: str) -> Item:
+    """DESCRIBE FLOW, without what only a copy has."""
     security = broker.client_security()
     values: dict[str, Value] = {
         "flow": flow.name,
         "type": protocol(broker),
         "topic": flow.topic,
-        "server": [str(server) for server in await client_servers(broker)] if servers else [],
+        "server": [str(server) for server in await client_servers(broker)],
         "security": "" if security == "plaintext" else security,
         "agent": agent,
         "namespace": flow.namespace,
@@ -210,13 +210,13 @@ def ended_processor_item(processor: StoredProcessor) -> Item:
     )
 
 
-async def broker_item(broker: Broker, operator: bool = False, servers: bool = True) -> Item:
-    """`warning`, what its settings do not hold, is for operators alone; `servers`: whether the caller may know them."""
+async def broker_item(broker: Broker, operator: bool = False) -> Item:
+    """`warning`, what its settings do not hold, is for operators alone."""
     item: dict[str, Value] = {
         "broker": broker.name,
         "type": protocol(broker),
         "kind": broker.kind,
-        **({"server": [str(server) for server in await client_servers(broker)]} if servers else {}),
+        "server": [str(server) for server in await client_servers(broker)],
         "issues-credentials": issues_credentials(broker),
         "guarantee": guarantee(broker),
     }

@@ -75,7 +75,6 @@ def start_agent(
     wrap: Wrap = unwrapped,
     time: Any = None,
     kinds: Collection[str] = ("bridge", "collector", "distributor", "signal"),
-    copies: str = "local",
 ) -> Agent:
     hosting = Hosting(
         Participant(
@@ -88,7 +87,7 @@ def start_agent(
         ),
     )
     hosting.keep(
-        Namespace(name, "local", copies, administrators=(user("test"),)) for name in ports.namespaces
+        Namespace(name, "local", "local", administrators=(user("test"),)) for name in ports.namespaces
     )
     agent = build_agent(
         store=wrap("store", ports.store),

@@ -200,6 +200,6 @@ def test_a_name_server_shows_the_highest_serial_of_its_zones() -> None:
 
 
 def test_a_broker_that_was_taken_out_of_the_file_is_missed_by_name() -> None:
-    parts = Parts(Hosting(Participant("unix.ar", "fnaa.unix.ar")), {}, MemoryNames())
+    parts = Parts({}, MemoryNames())
     with pytest.raises(BackendFailed, match=r"Broker main .* put it back"):
         parts.broker("main")

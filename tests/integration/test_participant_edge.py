@@ -165,50 +165,93 @@ def test_what_is_written_inside_arrives_at_another_participant(pair: AtTheEdge) 
     assert copy in pair.provider.broker("edge").topics
 
 
-def test_nothing_of_the_kafka_inside_is_told_to_others(pair: AtTheEdge) -> None:
-    """Not by DNS, not to the subscriber's agent or user or to strangers, not where the Kafka does not answer."""
+def test_others_are_told_where_the_kafka_inside_is_and_never_what_opens_it(pair: AtTheEdge) -> None:
+    """Its servers stand where those of each flow and broker do, and nowhere else; nor where it does not answer."""
     flow = pair.flow()
     copy, local = pair.subscribe(flow)
-    given = credential(pair, copy)
-    assert given["server"] == [f"{AGENT}:{pair.edge.rpartition(':')[2]}"]
-    assert told(pair, flow, copy) == []
-    assert copy in pair.said_by_provider()
-    assert INSIDE in pair.provider.items("DESCRIBE BROKER main")[0]["server"][0], "to operators"
-    assert asked(pair, f"DESCRIBE BROKER {INSIDE}") == [f"550 No such broker: {INSIDE}"] * 2
-    login = pair.login_of(copy)
-    seen = AdminClient(login).list_topics(timeout=10)
-    assert [f"{one.host}:{one.port}" for one in seen.brokers.values()] == [pair.edge]
-    assert list(seen.topics) == [copy]
+    server = pair.inside.bootstrap("SASL_SSL")
+    port = server.rpartition(":")[2]
+    expected = {
+        (f"DESCRIBE FLOW {flow}", f"server={server}"),
+        ("DESCRIBE BROKER main", f"server={server}"),
+        ("DNS", f"_queue._flow._tcp.{flow}. 900 IN SRV 30 30 {port} {INSIDE}."),
+    }
+    told = answers(pair, flow, copy)
+    assert naming_the_inside(pair, told) == expected
+    assert opening_the_inside(pair, told) == set()
+    with pair.provider.tls_session() as owner:
+        own = {("owner", line) for line in owner.reply(f"GET CREDENTIAL {flow}")}
+    assert opening_the_inside(pair, own), "its CA goes to who may use it"
 
     pair.inside.kill()
     try:
         error = f"DESCRIBE PROCESSOR {copy}"
         eventually(lambda: INSIDE in pair.provider.items(error)[0].get("error", ""), 30)
         assert pair.subscriber.ask(f"SUBSCRIBE {flow} LOCAL x{local}")[0].startswith("456 ")
-        assert told(pair, flow, copy) == []
+        told = answers(pair, flow, copy)
+        assert naming_the_inside(pair, told) == expected
+        assert opening_the_inside(pair, told) == set()
     finally:
         pair.inside.restart()
 
 
-def told(pair: AtTheEdge, flow: str, copy: str) -> list[str]:
-    """Lines that others get and that name a server of the Kafka inside, or hold what opens it."""
-    lines = [*records(pair, flow, copy), *pair.said_by_provider().splitlines()]
+def test_a_copy_leads_to_the_edge_alone(pair: AtTheEdge) -> None:
+    """By DNS, DESCRIBE and credential, by all that the two agents say, and by what Kafka clients are sent to."""
+    copy, _ = pair.subscribe(pair.flow())
+    port = pair.edge.rpartition(":")[2]
+    assert f"_queue._flow._tcp.{copy}. 60 IN SRV 30 30 {port} {AGENT}." in records(pair, copy)
+    assert naming_the_inside(pair, {("DNS", line) for line in records(pair, copy)}) == set()
+    described = [part for part in asked(pair, f"DESCRIBE FLOW {copy}") if part.startswith("server=")]
+    assert described == [f"server={AGENT}:{port}"]
+    assert credential(pair, copy)["server"] == [f"{AGENT}:{port}"]
+    assert copy in pair.said_by_provider()
+    seen = AdminClient(pair.login_of(copy)).list_topics(timeout=10)
+    assert [f"{one.host}:{one.port}" for one in seen.brokers.values()] == [pair.edge]
+    assert list(seen.topics) == [copy]
+
+
+Told = set[tuple[str, str]]
+"""(what was asked, a line or pair of the answer)."""
+
+
+def answers(pair: AtTheEdge, flow: str, copy: str) -> Told:
+    """All that others get: from DNS, as the other agent, and for what they may try themselves."""
+    found = {("DNS", line) for line in records(pair, flow, copy)}
+    found |= {("agent", line) for line in pair.said_by_provider().splitlines()}
     for command in COMMANDS:
         for subject in (flow, copy) if "{}" in command else ("",):
-            lines += asked(pair, command.format(subject))
-    ports = pair.inside.node().ports.values()
+            asking = command.format(subject)
+            found |= {(asking, part) for part in asked(pair, asking)}
+    return found
+
+
+def naming_the_inside(pair: AtTheEdge, told: Told) -> Told:
+    """What names a host or port of the Kafka inside."""
+    ports = "|".join(map(str, pair.inside.node().ports.values()))
+    return {one for one in told if re.search(rf"{INSIDE}|(?<!\d)({ports})(?!\d)", one[1])}
+
+
+def opening_the_inside(pair: AtTheEdge, told: Told) -> Told:
+    """What holds the agent's login at the Kafka inside, its password, or the CA of the servers."""
     trust = "".join(pair.trust.certificate.read_text().splitlines()[1:-1])
-    numbers = [rf"(?<!\d){port}(?!\d)" for port in ports]
-    words = [documented.AGENT_PASSWORD, re.escape(trust), INSIDE, *numbers]
-    return [line for line in lines if any(re.search(word, line) for word in words)]
+    login = rf"(?<![\w.-]){documented.AGENT}(?![\w.-])"
+    words = (login, documented.AGENT_PASSWORD, re.escape(trust))
+    return {one for one in told if re.search("|".join(words), one[1])}
 
 
 def asked(pair: AtTheEdge, command: str) -> list[str]:
-    """What the subscriber's user and a stranger are answered."""
+    """What the subscriber's user and a stranger are answered, the pairs of JSON objects one by one."""
     with subscribers_wire(pair) as wire, pair.provider.tls_wire() as stranger:
         assert stranger.line().endswith(" FNAA\r\n")
         assert stranger.reply("AUTHENTICATE ANONYMOUS =") == ["220 Authenticated"]
-        return [line for one in (wire, stranger) for line in one.reply(command)]
+        return [part for one in (wire, stranger) for line in one.reply(command) for part in parts(line)]
+
+
+def parts(line: str) -> list[str]:
+    if not line.startswith("{"):
+        return [line]
+    values = {key: value if isinstance(value, list) else [value] for key, value in json.loads(line).items()}
+    return [f"{key}={one}" for key in values for one in values[key]]
 
 
 def records(pair: AtTheEdge, *names: str) -> list[str]:
@@ -219,7 +262,8 @@ def records(pair: AtTheEdge, *names: str) -> list[str]:
         for owner in (name, f"_flow._tcp.{name}", f"_queue._flow._tcp.{name}"):
             for type in ("PTR", "SRV", "TXT", "A", "AAAA", "NS", "SOA", "ANY"):
                 answer = dns.query.udp(dns.message.make_query(owner, type), host, 5.0, port)
-                found += answer.to_text().splitlines()
+                sets = [*answer.answer, *answer.authority, *answer.additional]
+                found += [line for one in sets for line in one.to_text().splitlines()]
     return found
 
 
