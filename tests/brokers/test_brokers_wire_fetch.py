@@ -22,7 +22,9 @@ positions = st.dictionaries(INT, st.integers(0, 2**63 - 1), min_size=1, max_size
 
 
 @settings(max_examples=60)
-@given(versions, st.text("abc.-", min_size=1, max_size=200), positions, INT, INT, INT, INT, st.booleans())
+@given(
+    versions, st.text("abc.-", min_size=1, max_size=200), positions, INT, INT, INT, INT, INT, st.booleans()
+)
 def test_requests_are_equal_to_the_octet(
     version: int,
     topic: str,
@@ -31,13 +33,14 @@ def test_requests_are_equal_to_the_octet(
     octets: int,
     each: int,
     wait: int,
+    least: int,
     committed: bool,
 ) -> None:
     of_topic = FetchRequest.FetchTopic
     general = FetchRequest(
         replica_id=-1,
         max_wait_ms=wait,
-        min_bytes=1,
+        min_bytes=least,
         max_bytes=octets,
         isolation_level=1 if committed else 0,
         session_id=0,
@@ -62,7 +65,9 @@ def test_requests_are_equal_to_the_octet(
         forgotten_topics_data=[],
         rack_id="",
     )
-    ours = FetchCodec(version, topic, ID, committed).request(correlation, positions, octets, each, wait)
+    ours = FetchCodec(version, topic, ID, committed).request(
+        correlation, positions, octets, each, wait, least
+    )
     assert ours == encode_request(general, version, correlation)
 
 

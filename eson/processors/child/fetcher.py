@@ -28,6 +28,8 @@ FAR = 0.06
 LARGEST_BATCH = 16 << 20
 """Octets of an answer that may exceed what was asked for, because one batch is always given whole."""
 MAX_WAIT = 5.0
+GATHER, GATHER_BYTES = 0.005, 32 << 10
+"""Seconds that a broker gathers before it answers, where the last answer held something, but less than so many octets."""
 TURN = 0.1
 """Seconds of planning after which others in the process have their turn; a batch is planned whole."""
 _BESIDE = 64 << 10
@@ -75,6 +77,7 @@ class Fetcher:
         self._bytes = fetch_bytes
         self._largest = 0
         """Octets of the largest batch of the last answer."""
+        self._gather = False
         self._codec = fetch_codec(connection, topic)
         connection.cap = LARGEST_BATCH + max(fetch_bytes, FAR_BYTES)
         self._turn = 0
@@ -194,7 +197,8 @@ class Fetcher:
                 future.set_result((decoded, buffer))
 
         correlation = self._connection.next_correlation()
-        request = self._codec.request(correlation, positions, most, each, int(MAX_WAIT * 1000))
+        wait, least = (GATHER, GATHER_BYTES) if self._gather else (MAX_WAIT, 1)
+        request = self._codec.request(correlation, positions, most, each, int(wait * 1000), least)
         self._connection.send((request,), answered, MAX_WAIT + TIMEOUT)
         return future
 
@@ -227,7 +231,7 @@ class Fetcher:
         Nothing is planned before the part before it was handed on.
         """
         planned: list[Planned] = []
-        largest = 0
+        octets = largest = 0
         self._turn_ends = time.monotonic() + TURN
         try:
             for partition, records, aborted, end in given if isinstance(given, list) else self._parts(given):
@@ -237,7 +241,7 @@ class Fetcher:
                 for part in planner.turns(records, aborted, self._over) if records else ():
                     planned += part
                     if self._over():
-                        largest = _largest(planned, largest)
+                        octets, largest = _weighed(planned, octets, largest)
                         yield planned, False
                         planned, self._turn_ends = [], time.monotonic() + TURN
                 for lane in planner.lanes:
@@ -246,12 +250,16 @@ class Fetcher:
             raise Failing(f"{self._connection.name} breaks Kafka's protocol: {error}") from None
         for planner in self._planners.values():  # the whole answer was sound, and will be handed on
             planner.settle()
-        self._largest = _largest(planned, largest) or self._largest
+        octets, largest = _weighed(planned, octets, largest)
+        self._largest = largest or self._largest
+        self._gather = 0 < octets < GATHER_BYTES
         yield planned, True
 
     def _over(self) -> bool:
         return time.monotonic() > self._turn_ends
 
 
-def _largest(planned: list[Planned], largest: int) -> int:
-    return max([largest, *(batch.size for batch in planned)])
+def _weighed(planned: list[Planned], octets: int, largest: int) -> tuple[int, int]:
+    """Octets of all batches, and of the largest, with those of parts before."""
+    sizes = [batch.size for batch in planned]
+    return octets + sum(sizes), max([largest, *sizes])

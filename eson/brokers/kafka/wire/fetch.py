@@ -19,7 +19,6 @@ from eson.brokers.kafka.wire.schema import DECODING_ERRORS, MOST_ELEMENTS, read_
 OLDEST, NEWEST, FLEXIBLE, BY_ID = 4, 13, 12, 13
 _FETCH = 1
 _CONSUMER = -1
-_AT_LEAST = 1
 _HEAD = struct.Struct(">hhih")
 _LIMITS = struct.Struct(">iiiib")
 _INT = struct.Struct(">i")
@@ -82,11 +81,17 @@ class FetchCodec:
             self._end = (_INT.pack(0) if version >= 7 else b"") + (b"\0\0" if version >= 11 else b"")
 
     def request(
-        self, correlation_id: int, positions: Mapping[int, int], octets: int, each: int, wait_ms: int
+        self,
+        correlation_id: int,
+        positions: Mapping[int, int],
+        octets: int,
+        each: int,
+        wait_ms: int,
+        least: int = 1,
     ) -> bytes:
         """The frame: from the offsets of `positions` on, `octets` in all, `each` of a partition.
 
-        The broker waits up to `wait_ms` for something to give.
+        The broker waits up to `wait_ms` for `least` octets to give.
         """
         count = len(positions)
         after = self._after_offset + _INT.pack(each) + (b"\0" if self._flexible else b"")
@@ -95,7 +100,7 @@ class FetchCodec:
             (
                 _HEAD.pack(_FETCH, self._version, correlation_id, self._client_size),
                 self._client,
-                _LIMITS.pack(_CONSUMER, wait_ms, _AT_LEAST, octets, self._isolation),
+                _LIMITS.pack(_CONSUMER, wait_ms, least, octets, self._isolation),
                 self._before_topic,
                 self._topic,
                 varint(count + 1) if self._flexible else _INT.pack(count),
