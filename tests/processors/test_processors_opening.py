@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import socket
+import threading
 
 import pytest
 
@@ -29,3 +33,30 @@ def test_a_broker_cannot_keep_the_process_computing(mechanism: str, iterations: 
     else:
         with pytest.raises(MechanismError):
             login.answer(challenge)
+
+
+def test_nothing_that_was_not_delivered_arrives_after_the_end() -> None:
+    """A path that was dead meanwhile and lives again would bring old batches to a broker at any time."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        access = Access((Server(host, port),))
+
+        async def test() -> int:
+            sock = await Opener(ProcessorEnd(access, "time", "time"), Reach())._connect(access.servers[0])
+            sent = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += sock.send(bytes(1 << 16))
+            sock.close()
+            return sent
+
+        peer: list[socket.socket] = []
+        accepting = threading.Thread(target=lambda: peer.append(listening.accept()[0]))
+        accepting.start()
+        sent = asyncio.run(test())
+        accepting.join()
+        arrived = 0
+        with peer[0], pytest.raises(ConnectionResetError):
+            while octets := peer[0].recv(1 << 16):
+                arrived += len(octets)
+        assert arrived < sent

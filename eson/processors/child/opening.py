@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import ssl
+import struct
 
 from eson.brokers.kafka.wire.apis import (
     ApiVersionsRequest,
@@ -23,6 +24,7 @@ from eson.processors.port import ProcessorEnd
 
 CONNECT_TIMEOUT = 10.0
 _MAX_STEPS = 4
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Opener:
@@ -67,6 +69,8 @@ class Opener:
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                # what was not delivered when it is closed, or its process killed, is never delivered
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                 await loop.sock_connect(sock, (address, server.port))
             except OSError as error:
                 sock.close()
