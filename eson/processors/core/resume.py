@@ -89,7 +89,8 @@ def resume(state: LaneState, answer: Active | NotActive) -> Continue | Scan | St
     if isinstance(decision, Continue) and decision.expected and answer.begins > _behind(state):
         return Stop(
             f"the destination forgot our producer and begins at offset {answer.begins}: what was under way may have"
-            " arrived before it, and gone"
+            f" arrived before it, and gone: the source's events from offset {decision.offset} on. End this, and begin anew"
+            " FROM that offset, or from a later one if they had arrived"
         )
     return decision
 
