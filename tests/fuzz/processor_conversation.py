@@ -10,6 +10,7 @@ from dataclasses import replace
 from google.protobuf.message import DecodeError
 
 from eson.brokers.port import Access
+from eson.model.rates import RateLimit
 from eson.model.servers import Server
 from eson.names.core.addresses import AddressPolicy
 from eson.processors.core import processor_pb2 as pb
@@ -25,9 +26,9 @@ def seeds() -> dict[str, bytes]:
     )
     source, copy = (
         ProcessorEnd(access, "source", "time.flows.unix.ar", True),
-        ProcessorEnd(access, "copy", "c"),
+        ProcessorEnd(access, "copy", "c", limit=RateLimit(100, 1000)),
     )
-    order = ProcessorOrder("p-1", "bridge", (source,), (copy,), {0: 7, 1: 9}, 100, 1000)
+    order = ProcessorOrder("p-1", "bridge", (source,), (copy,), {0: 7, 1: 9})
     reach = Reach(
         AddressPolicy.of(["10.0.0.0/8"], ["192.0.2.1"], ["fnaa.unix.ar"], ["unix.ar"]),
         Server("127.0.0.1", 53),

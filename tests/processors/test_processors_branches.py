@@ -193,6 +193,8 @@ class Scripted:
         self.settled: list[bool] = []
         self.arrived = asyncio.Event()
         self.closing: Trouble | None = None
+        self.answered = False
+        """Whether all that was sent before a refusal is answered."""
 
     def __call__(self, *given: Any) -> Scripted:
         self.settled.append(given[-1])
@@ -210,6 +212,9 @@ class Scripted:
         await asyncio.Event().wait()
 
     async def drain(self, timeout: float) -> None: ...
+
+    async def settle(self, timeout: float) -> bool:
+        return self.answered
 
     def close(self) -> None:
         if self.closing is not None:
@@ -286,6 +291,20 @@ def test_what_is_refused_is_halved_unless_it_is_one_event(
         assert complaint.state == "failing"
         assert ("the event at offset 100" in complaint.reason) == (records == 1)
         assert alone.branch._max_bytes.get(0) == limit
+        await alone.branch.end()
+
+    asyncio.run(test())
+
+
+def test_a_refusal_waits_for_nothing_where_all_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        sessions = Scripted(too_large(4), too_large(2))
+        sessions.answered = True
+        alone = Alone(tmp_path, sessions, monkeypatch)
+        await asyncio.wait_for(sessions.arrived.wait(), 10)
+        assert sessions.settled == [False, True, True]
         await alone.branch.end()
 
     asyncio.run(test())

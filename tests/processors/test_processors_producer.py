@@ -155,3 +155,20 @@ def test_nothing_counts_behind_a_refusal(sending: Sending) -> None:
         sending.connection.answer()
     assert len(sending.acknowledged) == 1
     assert len(sending.failed) == 1
+
+
+def test_all_is_answered_once_nothing_is_under_way() -> None:
+    async def test() -> None:
+        sending, one = Sending(), lane()
+        sending.producer.add(batches(one, 1))
+        sending.connection.answer()
+        sending.producer.add(batches(one, 3, 1))
+        sending.connection.answer(ErrorCode.MESSAGE_TOO_LARGE)
+        answered = asyncio.ensure_future(sending.producer.answered())
+        sending.connection.answer(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        await asyncio.sleep(0)
+        assert not answered.done()
+        sending.connection.answer(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        await asyncio.wait_for(answered, 5)
+
+    asyncio.run(test())

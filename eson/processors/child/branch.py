@@ -196,6 +196,9 @@ class Branch:
                 return
             await self._until(session.run(), changed)
             await session.drain(DRAIN)
+        except TooLarge:
+            self._settle = await session.settle(DRAIN)
+            raise
         except asyncio.CancelledError:
             await session.drain(1.0)
             raise
@@ -237,7 +240,7 @@ class Branch:
             self._complain("failing", trouble)
             number = trouble.batch.lane.state.lane.destination
             self._max_bytes[number] = max(SMALLEST_LIMIT, trouble.batch.size // 2)
-            self._settle = await self._wait(SETTLE)
+            self._settle = self._settle or await self._wait(SETTLE)
             return
         delay = self._backoff.next_delay()
         if not isinstance(trouble, Failing | LoginRefused):

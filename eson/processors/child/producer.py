@@ -80,6 +80,12 @@ class Producer:
             self._room.clear()
             await self._room.wait()
 
+    async def answered(self) -> None:
+        """Returns when every request was answered."""
+        while self._under_way:
+            self._room.clear()
+            await self._room.wait()
+
     def _pump(self) -> None:
         while self._under_way < IN_FLIGHT and not self._connection.unsent and (batches := self._next()):
             self._send(batches)
@@ -112,9 +118,10 @@ class Producer:
         self._connection.send(parts, partial(self._answered, batches), TIMEOUT + 10)
 
     def _answered(self, batches: list[Planned], frame: memoryview) -> None:
-        if self._over:
-            return
         self._under_way -= 1
+        if self._over:
+            self._room.set()
+            return
         results = self._codec.response(frame, len(batches))
         offsets = dict(results) if results is not None else self._unusual(batches, frame)
         now = self._loop.time()

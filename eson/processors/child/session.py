@@ -83,6 +83,8 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._stopping = False
+        self._inherited = False
+        """Whether something that a predecessor sent may still arrive."""
         self.lanes: list[RunningLane] = []
         self.narrow = ""
         """Why partitions that the source has got since are not carried yet; "" if all are."""
@@ -114,6 +116,7 @@ class Session:
         mine = [one for one in self.journal.lanes.values() if one.lane.destination in self._destinations]
         self.lanes = await running_lanes(mine, self._destinations, self._max_bytes, exact, self._settled)
         self.exact = all(lane.exact for lane in self.lanes)
+        self._inherited = any(lane.expected for lane in self.lanes)
         await check_ends(self._sources, self.lanes)
         self._make_producers()
         self._make_fetchers()
@@ -415,6 +418,18 @@ class Session:
                     drained.cancel()
         except TimeoutError:
             pass
+
+    async def settle(self, timeout: float) -> bool:
+        """After a refusal: whether all that was sent is answered, so that nothing of it can arrive any more."""
+        if self._inherited:
+            return False
+        try:
+            async with asyncio.timeout(timeout):
+                for producer in self._producers.values():
+                    await producer.answered()
+        except TimeoutError:
+            return False
+        return True
 
     def close(self) -> None:
         """Ends all connections and writes down what is known.  Raises `Unreachable` if the disk refuses."""

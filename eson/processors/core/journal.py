@@ -263,6 +263,8 @@ def _apply(journal: Journal, number: int, text: str) -> None:
         version, journal.processor = words
         if int(version) != VERSION:
             raise JournalError(f"the journal has version {version}, known is {VERSION}")
+        if not journal.processor:
+            raise ValueError("no processor")
         return
     if kind == "H":
         lane = _lane(words)
