@@ -93,6 +93,12 @@ class Load:
 def fill(topics: Topics, load: Load) -> str:
     """A new topic that holds the load: JSON text, some of it base64 noise, which lz4 makes about 1.6 times smaller."""
     topic = topics.create("source", load.partitions)
+    feed(topics, topic, load)
+    return topic
+
+
+def feed(topics: Topics, topic: str, load: Load) -> None:
+    """Writes the load into a topic that is there."""
     producer = Producer(
         {
             "bootstrap.servers": topics.bootstrap,
@@ -120,7 +126,6 @@ def fill(topics: Topics, load: Load) -> str:
                 producer.poll(0.1)
         producer.poll(0)
     assert producer.flush(120) == 0
-    return topic
 
 
 def shape(kafka: Kafka, topic: str) -> tuple[float, float]:

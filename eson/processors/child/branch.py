@@ -147,9 +147,8 @@ class Branch:
             if self._task.cancelling():  # a trouble of the session's end came in place of that
                 return
             if trouble is not None:
-                # the session and its troubles refer to each other, and hold what was under way
                 trouble.__traceback__ = trouble.__context__ = None
-                gc.collect()
+            gc.collect()  # the parts of a session and its troubles refer to each other, and hold what was under way
             if trouble is not None and not self._changed.is_set():
                 await self._after(trouble)
             elif self._course.paused:

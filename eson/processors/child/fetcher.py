@@ -22,7 +22,7 @@ from eson.processors.child.window import Asked, Part, Window, Windows
 from eson.processors.core.portions import portions
 
 FETCH_BYTES = 3 << 20
-FAR_BYTES = 6 << 20
+FAR_BYTES = 8 << 20
 """For sources that are far: what an answer may hold where no answer came within `FAR`, so that the link is filled."""
 FAR = 0.06
 LARGEST_BATCH = 16 << 20
