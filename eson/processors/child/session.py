@@ -7,48 +7,31 @@ the destination what has arrived and goes on exactly there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 
-from eson.brokers.kafka.wire.apis import ApiVersionsRequest
-from eson.model.rates import RateLimit
-from eson.processors.child.cluster import EARLIEST, Cluster
+from eson.processors.child.cluster import Cluster
 from eson.processors.child.ends import End
-from eson.processors.child.fetcher import FETCH_BYTES, LARGEST_BATCH, Fetcher, OutOfRange
+from eson.processors.child.fetcher import Fetcher, OutOfRange
+from eson.processors.child.gaps import pass_gap
 from eson.processors.child.journal_file import JournalFile
+from eson.processors.child.journal_writer import JournalWriter
 from eson.processors.child.lane_making import LaneMaking
 from eson.processors.child.lanes import Counters, Planned, RunningLane
-from eson.processors.child.planning import Changed, Planner
-from eson.processors.child.positions import ask_producers, running_lanes
+from eson.processors.child.pacing import Pacer, fetch_bytes
+from eson.processors.child.planning import Planner
+from eson.processors.child.positions import running_lanes
 from eson.processors.child.producer import Producer
+from eson.processors.child.recovery import Recovery
+from eson.processors.child.recreation import check_topics
+from eson.processors.child.refreshing import lifetime, refresh
 from eson.processors.child.remaking import remaking
-from eson.processors.child.restoring import Restoring, lost, missing
-from eson.processors.child.trouble import Again, Stopped, Trouble, Unreachable
+from eson.processors.child.restoring import Restoring
+from eson.processors.child.sender import Sender
+from eson.processors.child.trouble import Again, Trouble
 from eson.processors.child.truncation import check_ends
 from eson.processors.child.window import Windows
-from eson.processors.core.journal import (
-    Journal,
-    LaneState,
-    acknowledged_line,
-    entry_line,
-    gap_line,
-    kept,
-    lane_records,
-    leader_epoch_line,
-    skip_line,
-)
 from eson.processors.core.rates import Limiter
 from eson.processors.port import ProcessorOrder
-
-REFRESH, REFRESH_NARROW = 30.0, 3.0
-"""Seconds between two looks at the queues: usually, and while a destination lacks partitions, which somebody adds soon."""
-LEAST_FETCH = 64 << 10
-"""Octets that an answer may have, however low a limit is."""
-USUAL_RECORD = 1 << 10
-OUTSTANDING = 2 * FETCH_BYTES
-"""Octets that wait for acknowledgement before the next answer is planned."""
-RENEW_AT = 0.8
-"""Part of a login's lifetime after which the session is opened anew."""
-NOTE_EVERY = 1.0
 
 
 class Session:
@@ -72,17 +55,18 @@ class Session:
         settled: bool = False,
     ) -> None:
         self._order, self._file, self._counters = order, journal, counters
+        self._journal = JournalWriter(journal)
         self._limiters, self._max_bytes, self._settled = limiters, max_bytes, settled
-        self._limited = any(one.limit for one in limiters.values())
         self._clusters, self._windows = (sources, destinations), windows
         self._restoring = restoring
         self._sources: list[End] = []
         self._destinations: dict[int, End] = {}
         self._producers: dict[tuple[int, int], Producer] = {}
+        self._send: Callable[[list[Planned]], Awaitable[None]]
+        """Returns when more may be planned."""
         self._fetchers: list[tuple[int, Fetcher]] = []
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._stopping = False
         self._inherited = False
         """Whether something that a predecessor sent may still arrive."""
         self.lanes: list[RunningLane] = []
@@ -105,15 +89,16 @@ class Session:
         exact = all(
             end.cluster.keeps_producers(end.connections.values()) for end in self._destinations.values()
         )
-        self._check_topics(self.journal.lanes.values())
+        lanes = self._file.journal.lanes
+        check_topics(self._order, lanes.values(), self._sources, self._destinations)
+        given = self._order, self._file, self._sources, self._destinations, exact
         try:
-            async with asyncio.timeout(self._lifetime()):
-                await self._restore(exact)
+            async with asyncio.timeout(lifetime(self._ends)):
+                await Recovery(*given, self._restoring).recover()
         except TimeoutError:
             raise Again("a login is about to end") from None
-        making = LaneMaking(self._order, self._file, self._sources, self._destinations, exact)
-        self.narrow = await making.make()
-        mine = [one for one in self.journal.lanes.values() if one.lane.destination in self._destinations]
+        self.narrow = await LaneMaking(*given).make()
+        mine = [one for one in lanes.values() if one.lane.destination in self._destinations]
         self.lanes = await running_lanes(mine, self._destinations, self._max_bytes, exact, self._settled)
         self.exact = all(lane.exact for lane in self.lanes)
         self._inherited = any(lane.expected for lane in self.lanes)
@@ -124,61 +109,8 @@ class Session:
             await self._ended
 
     @property
-    def journal(self) -> Journal:
-        return self._file.journal
-
-    @property
     def _ends(self) -> list[End]:
         return [*self._sources, *self._destinations.values()]
-
-    def _check_topics(self, states: Iterable[LaneState]) -> None:
-        order = self._order
-        for lane in (state.lane for state in states):
-            if lane.source >= len(order.sources) or lane.destination >= len(order.destinations):
-                raise Stopped.for_good("the journal knows more ends than the order")
-            if lane.destination not in self._destinations:
-                continue
-            for what, end, id in (
-                ("source", self._sources[lane.source], lane.source_topic),
-                ("destination", self._destinations[lane.destination], lane.destination_topic),
-            ):
-                if id and end.topic.id and id != end.topic.id:
-                    raise Stopped.for_good(f"{what} {end.topic.name} was deleted and created again")
-
-    async def _restore(self, exact: bool) -> None:
-        """Makes the journal again where it lacks what it had.  Raises `Stopped` where that proves nothing."""
-        states = missing(self.journal, self._order.lanes, self._destinations)
-        if not states:
-            return
-        self._check_topics(states)
-        if not exact or any(state.lane.producer_id < 0 for state in states):
-            raise lost("the destination does not tell what has arrived")
-        active = await ask_producers(states, self._destinations)
-        for state in states:
-            lane = state.lane
-            one = self._restoring.get(lane.number)
-            if one is None or one.state.lane != lane:
-                one = self._restoring[lane.number] = await self._restoring_of(state, kept(len(states)))
-            try:
-                await one.restore(
-                    self._sources[lane.source], self._destinations[lane.destination], active.get(lane.number)
-                )
-            except Unreachable:  # the next session goes on there
-                raise
-            except Exception:
-                del self._restoring[lane.number]
-                raise
-        for state in [self._restoring.pop(state.lane.number).state for state in states]:
-            self.journal.lanes[state.lane.number] = state
-            for record in lane_records(state):
-                self._file.add(record)
-        self._file.sync()
-
-    async def _restoring_of(self, state: LaneState, keep: int) -> Restoring:
-        source, destination = state.lane.source, self._destinations[state.lane.destination]
-        largest = min(await destination.cluster.max_bytes(), LARGEST_BATCH)
-        flow, remake = self._sources[source].topic.name, remaking(self._order, source)
-        return Restoring(state, flow, remake, largest, keep)
 
     def _make_producers(self) -> None:
         for number, end in self._destinations.items():
@@ -186,9 +118,12 @@ class Session:
                 self._producers[number, node] = Producer(
                     end.cluster, end.topic, connection, self._acknowledged, self._fail
                 )
+        sender = Sender(self._producers, self._destinations, self._windows)
+        limited = any(one.limit for one in self._limiters.values())
+        self._send = Pacer(sender, self._limiters).send if limited else sender.send
 
     def _make_fetchers(self) -> None:
-        size = max(LEAST_FETCH, min(_second(one.limit) for one in self._limiters.values()))
+        size = fetch_bytes(self._limiters)
         for number, end in enumerate(self._sources):
             mine: dict[int, list[RunningLane]] = {}
             for lane in self.lanes:
@@ -218,13 +153,14 @@ class Session:
     # Carrying
 
     async def run(self) -> None:
-        """Carries until something happens, which it raises; returns after `stop`."""
+        """Carries until something happens, which it raises."""
         with self._windows.session():
             await self._run()
 
     async def _run(self) -> None:
         tasks = [self._loop.create_task(self._fetch(number, one)) for number, one in self._fetchers]
-        tasks += [self._loop.create_task(self._refresh()), self._loop.create_task(self._note())]
+        tasks.append(self._loop.create_task(refresh(self._ends, bool(self.narrow))))
+        tasks.append(self._loop.create_task(self._journal.run(self.lanes)))
         try:
             await asyncio.wait([*tasks, self._ended], return_when=asyncio.FIRST_COMPLETED)
             if self._ended.done():
@@ -241,97 +177,18 @@ class Session:
         try:
             await fetcher.run()
         except OutOfRange as error:
-            await self._gap(source, error.partition)
+            where = source, error.partition
+            mine = [lane for lane in self.lanes if (lane.state.lane.source, lane.source_partition) == where]
+            await pass_gap(self._sources[source], error.partition, mine, self._journal)
+            self._file.sync()
             raise Again("the source lost events before they were carried") from None
-
-    async def _gap(self, number: int, partition: int) -> None:
-        """Notes what a source lost, and goes on behind it.  Raises `Stopped` where it lost its end, `Changed`."""
-        source = self._sources[number]
-        first = await source.offset(partition, EARLIEST)
-        mine = [
-            lane
-            for lane in self.lanes
-            if (lane.state.lane.source, lane.source_partition) == (number, partition)
-        ]
-        position = min(lane.offset for lane in mine)
-        if position >= first:
-            raise Stopped.for_good(
-                f"source {source.topic.name} lost its end: partition {partition} was carried up to offset"
-                f" {position - 1} and does not reach that far any more"
-            )
-        for lane in mine:
-            if lane.offset >= first:  # to another destination, which is ahead
-                continue
-            if lane.expected:
-                raise Changed(lane)
-            lane.state.miss(lane.offset, first - 1)
-            lane.leader_epoch = -1  # that of the lost ones is unknown
-            self._note_leader_epoch(lane)
-            self._file.add(gap_line(lane.number, lane.offset, first - 1))
-        self._file.sync()
 
     async def _carry(self, planned: list[Planned]) -> None:
         if not planned:
             self.progressed = self.progressed or all(lane.caught_up for lane in self.lanes)
             return
-        if self._note_planned(planned):
-            self._note_acknowledged()
-            self._file.sync()
-        if not self._limited:
-            await self._send(planned)
-            return
-        groups: dict[int, list[Planned]] = {}
-        for batch in planned:
-            groups.setdefault(batch.lane.state.lane.destination, []).append(batch)
-        tasks = [self._loop.create_task(self._pace(self._limiters[one], groups[one])) for one in groups]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _pace(self, limiter: Limiter, planned: list[Planned]) -> None:
-        """Sends what goes to one destination, batch by batch: an answer may hold many seconds' worth."""
-        for batch in planned:
-            if wait := limiter.wait(self._loop.time()):  # also for what a session before this one sent
-                await asyncio.sleep(wait)
-            limiter.take(batch.records, batch.size, self._loop.time())
-            await self._send([batch])
-
-    async def _send(self, planned: list[Planned]) -> None:
-        """Returns when more may be planned."""
-        outstanding = min(OUTSTANDING, 2 * self._windows.share)
-        if len(self._producers) == 1:
-            (producer,) = self._producers.values()
-            producer.add(planned)
-            await producer.below(outstanding)
-            return
-        for key, batches in self._by_producer(planned).items():
-            self._producers[key].add(batches)
-        for producer in self._producers.values():
-            await producer.below(outstanding)
-
-    def _note_planned(self, planned: list[Planned]) -> bool:
-        """Into the journal; whether there was anything that is not there yet."""
-        new, add = False, self._file.add
-        for batch in planned:
-            lane = batch.lane
-            lane.unacknowledged += batch.records
-            if batch.new:
-                new = True
-                lane.state.plan(batch.entry)
-                if lane.leader_epoch != lane.state.leader_epoch:
-                    self._note_leader_epoch(lane)
-                add(entry_line(lane.number, batch.entry))
-        return new
-
-    def _by_producer(self, planned: list[Planned]) -> dict[tuple[int, int], list[Planned]]:
-        groups: dict[tuple[int, int], list[Planned]] = {}
-        for batch in planned:
-            number = batch.lane.state.lane.destination
-            node = self._destinations[number].topic.leaders[batch.lane.partition]
-            groups.setdefault((number, node), []).append(batch)
-        return groups
+        self._journal.plan(planned, self.lanes)
+        await self._send(planned)
 
     def _acknowledged(self, batch: Planned, offset: int) -> None:
         lane = batch.lane
@@ -345,61 +202,6 @@ class Session:
         if batch.memory is not None:
             batch.memory.release()
         self.progressed = True
-
-    def _note_acknowledged(self) -> None:
-        for lane in self.lanes:
-            acknowledged = lane.state.acknowledged
-            if acknowledged != lane.noted and acknowledged is not None:
-                lane.noted = acknowledged
-                self._file.add(acknowledged_line(lane.number, *acknowledged))
-            self._skip(lane)
-
-    def _skip(self, lane: RunningLane) -> None:
-        """Notes that nothing was left to carry up to the position, once everything before it has arrived."""
-        if lane.unacknowledged or lane.expected:
-            return
-        at = lane.state.entries[-1].next_offset if lane.state.entries else lane.state.start
-        if lane.planned_offset > at:
-            lane.state.skip(lane.planned_offset)
-            self._note_leader_epoch(lane)
-            self._file.add(skip_line(lane.number, lane.planned_offset))
-
-    def _note_leader_epoch(self, lane: RunningLane) -> None:
-        """Never after the position that it belongs to: an older one would look like a source that lost its end."""
-        if lane.leader_epoch != lane.state.leader_epoch:
-            lane.state.leader_epoch = lane.leader_epoch
-            self._file.add(leader_epoch_line(lane.number, lane.leader_epoch))
-
-    async def _note(self) -> None:
-        """Acknowledgements reach the journal's file soon, also when nothing follows."""
-        while True:
-            await asyncio.sleep(NOTE_EVERY)
-            self._note_acknowledged()
-            self._file.write()
-
-    def _lifetime(self) -> float | None:
-        """Seconds after which the session is opened anew; None without an end."""
-        lifetimes = [end.cluster.lifetime() for end in self._ends]
-        shortest = min((one for one in lifetimes if one), default=None)
-        return shortest * RENEW_AT if shortest else None
-
-    async def _refresh(self) -> None:
-        """Notices partitions that were added, topics made anew, and logins that are about to end."""
-        lifetime = self._lifetime()
-        until = self._loop.time() + lifetime if lifetime else None
-        every = REFRESH_NARROW if self.narrow else REFRESH
-        while True:
-            now = self._loop.time()
-            await asyncio.sleep(every if until is None else max(0.0, min(every, until - now)))
-            if until is not None and self._loop.time() >= until:
-                raise Again("a login is about to end")
-            for end in self._ends:
-                topic = await end.cluster.topic()
-                if topic != end.topic:
-                    raise Again("the queue's partitions or leaders changed")
-                for connection in end.connections.values():
-                    if not connection.waiting:  # brokers close what is idle
-                        await connection.ask(ApiVersionsRequest(), 0)
 
     # Ending
 
@@ -435,11 +237,4 @@ class Session:
         """Ends all connections and writes down what is known.  Raises `Unreachable` if the disk refuses."""
         for end in (*self._clusters[0], *self._clusters[1].values()):
             end.close()
-        self._note_acknowledged()
-        self._file.write()
-
-
-def _second(limit: RateLimit) -> int:
-    """Octets of about a second's worth, so that no destination waits long for another."""
-    rates = [limit.octets, limit.records and limit.records * USUAL_RECORD]
-    return min([FETCH_BYTES, *(rate for rate in rates if rate)])
+        self._journal.write(self.lanes)
