@@ -88,6 +88,7 @@ def test_names_and_addresses_are_verified(name: str, tmp_path: Path) -> None:
         (NAME, CA.certificate, make_ca(NAME), "self-signed"),
         (NAME, public_key_pin(load_chain(CA.certificate)[0]), PAIR, "not the pinned one"),
     ],
+    ids=["other-name", "other-address", "other-CA", "system", "expired", "self-signed", "pin"],
 )
 def test_who_is_not_trusted(name: str, trust: str, pair: KeyPair, why: str, tmp_path: Path) -> None:
     """The client refuses within the handshake, and says why."""
