@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# tests run side by side, each file as a whole, because each runner starts brokers of its own
+RUNNERS ?= 2
 
 .PHONY: demo test kill-test fuzz check bench docs clean
 
@@ -24,7 +26,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	@scripts/install-test-servers
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(RUNNERS) --dist loadfile $(PYTEST_ARGS)
 
 # exactly once the long way, about an hour: 300 kills of processors of all kinds and 50 of brokers, on one node and on
 # three, and once more of one bridge; a processor that is stopped for a minute; how soon a killed one carries again, and
