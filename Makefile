@@ -29,22 +29,19 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -n $(RUNNERS) --dist loadfile $(PYTEST_ARGS)
 
 # exactly once the long way, about an hour: 300 kills of processors of all kinds and 50 of brokers, on one node and on
-# three, and once more of one bridge; a processor that is stopped for a minute; how soon a killed one carries again, and
-# what memory 10 million events take; then 100 rounds of SUBSCRIBE and UNSUBSCRIBE in which agents, brokers and processors
-# of both sides die; and 100 kills of the embedded broker under load
+# three; a processor that is stopped for a minute; the same kills once more of one bridge; 100 rounds of SUBSCRIBE and
+# UNSUBSCRIBE in which agents, brokers and processors of both sides die; 100 kills of the embedded broker under load; how
+# soon a killed processor carries again (on a machine that does nothing else), and what memory 10 million events take
 kill-test: $(VENV)/.installed-test
 	@scripts/install-test-servers
 	@ESON_KILLS=$${ESON_KILLS:-300} ESON_BROKER_KILLS=$${ESON_BROKER_KILLS:-50} \
-		ESON_STOP_SECONDS=$${ESON_STOP_SECONDS:-60} ESON_RECOVERIES=$${ESON_RECOVERIES:-100} \
+		ESON_STOP_SECONDS=$${ESON_STOP_SECONDS:-60} ESON_SUBSCRIBE_KILLS=$${ESON_SUBSCRIBE_KILLS:-100} \
+		ESON_EMBEDDED_KILLS=$${ESON_EMBEDDED_KILLS:-100} ESON_RECOVERIES=$${ESON_RECOVERIES:-100} \
 		ESON_MILLIONS=$${ESON_MILLIONS:-10} \
-		$(BIN)/python -m pytest -s tests/integration/test_proof_kills.py tests/integration/test_proof_stopped.py \
-		tests/integration/test_proof_figures.py $(PYTEST_ARGS)
-	@ESON_KILLS=$${ESON_KILLS:-300} ESON_BROKER_KILLS=$${ESON_BROKER_KILLS:-50} \
-		$(BIN)/python -m pytest -k kill tests/integration/test_bridge.py $(PYTEST_ARGS)
-	@ESON_SUBSCRIBE_KILLS=$${ESON_SUBSCRIBE_KILLS:-100} \
-		$(BIN)/python -m pytest -s tests/integration/test_subscribe_kills.py $(PYTEST_ARGS)
-	@ESON_EMBEDDED_KILLS=$${ESON_EMBEDDED_KILLS:-100} \
-		$(BIN)/python -m pytest tests/integration/test_embedded_kills.py $(PYTEST_ARGS)
+		$(BIN)/python -m pytest -s $(addprefix tests/integration/,test_proof_kills.py test_proof_stopped.py \
+		test_bridge.py::test_kills_lose_nothing_and_repeat_nothing \
+		test_bridge.py::test_killed_brokers_lose_nothing_and_repeat_nothing \
+		test_subscribe_kills.py test_embedded_kills.py test_proof_figures.py) $(PYTEST_ARGS)
 
 # every parser of strangers' octets, guided by coverage: a minute for each of nine (ESON_FUZZ_SECONDS, TARGETS)
 fuzz: $(VENV)/.installed-test
