@@ -64,7 +64,7 @@ def open_broker(reactor: Any, settings: Settings, storage: Storage) -> Broker:
         topic = catalogue.by_id.get(UUID(topic_id))
         return limits_of({} if topic is None else topic.configs, settings.retention_ms)
 
-    partitions = Partitions(files, committer, f"{data}/log", limits, storage.now)
+    partitions = Partitions(files, committer, f"{data}/log", limits, storage.now, catalogue.epoch)
     return Broker(
         reactor,
         catalogue,
@@ -150,7 +150,7 @@ class EmbeddedService:
 
     async def start(self) -> Bound:
         """Listens, and says where.  Raises `OSError`, `CannotListenError`, `BadTlsFile`."""
-        await self.broker.catalogue.start()
+        await self.broker.catalogue.start(self._storage.now())
         known = self.broker.catalogue.topics
         await self.broker.offsets.forget_topics(*(t for t in self.broker.offsets.topics() if t not in known))
         self.broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
