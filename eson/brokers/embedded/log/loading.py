@@ -1,7 +1,7 @@
 """Opening a partition: which segments there are, where the log ends, what producers have written, and in which epochs.
 
 Every segment but the last was synced to its end before its successor was made; the last one is read from its
-checkpoint on, batch by batch with CRC, and cut where something is torn.
+checkpoint on, batch by batch with CRC, and cut where something is torn.  What is cut with whole batches in it is kept.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from fastcrc.crc32 import iscsi as crc32c
 from twisted.logger import Logger
 
-from eson.brokers.embedded.log import checkpoint
+from eson.brokers.embedded.log import checkpoint, damage
 from eson.brokers.embedded.log.epochs import Epochs
-from eson.brokers.embedded.log.files import Files, read_file
+from eson.brokers.embedded.log.files import File, Files, read_file
 from eson.brokers.embedded.log.producers import Producers
 from eson.brokers.embedded.log.segment import Index, Segment, recover
 
@@ -139,12 +139,30 @@ def _read_on(files: Files, segment: Segment, loaded: Loaded, following: int | No
         )
     else:
         if size > segment.size:
-            _log.warn(
-                "{path}: {count} octets cut that were torn", path=segment.path, count=size - segment.size
-            )
-            segment.file.truncate(segment.size)
+            _cut(files, segment, segment.file, size)
         if size > known:
             segment.file.sync()  # what a process that was killed had written may be on no disk yet
+
+
+def _cut(files: Files, segment: Segment, file: File, size: int) -> None:
+    """Cuts what does not hold, and all behind it.  Raises `OSError`, before it cuts, where that could not be kept."""
+    count, offset = size - segment.size, segment.next_offset
+    whole = damage.whole_batch_behind(file, segment.size, size, offset)
+    if whole is None:
+        _log.warn("{path}: {count} octets cut that were torn", path=segment.path, count=count)
+    else:
+        kept = damage.keep(files, segment.path, file, segment.size, size)
+        _log.error(
+            "{path}: offset {offset} is damaged, and {whole} is whole behind it: the log ends before it now, and the"
+            " {count} octets that were cut are kept in {kept}; {remedy}",
+            path=segment.path,
+            offset=offset,
+            whole=whole,
+            count=count,
+            kept=kept,
+            remedy=damage.REMEDY,
+        )
+    file.truncate(segment.size)
 
 
 def _without_removed(files: Files, loaded: Loaded) -> list[Segment]:
