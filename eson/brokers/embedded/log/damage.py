@@ -61,15 +61,21 @@ def _is_whole(batch: bytes, header: BatchHeader) -> bool:
     return len(batch) == header.size and check_crc(memoryview(batch))
 
 
+def kept(files: Files, path: str) -> list[str]:
+    """The names of what was cut off `path` at any time and is still there."""
+    folder, _, name = path.rpartition("/")
+    return [found for found in files.names(folder) if found.startswith(f"{name}.damaged-")]
+
+
 def keep(files: Files, path: str, file: File, position: int, size: int) -> str:
     """Copies the octets from `position` on to a new file beside `path`, durably; its path.  Raises `OSError`."""
     folder, _, name = path.rpartition("/")
-    taken = set(files.names(folder))
+    taken = kept(files, path)
     number = next(n for n in range(len(taken) + 1) if f"{name}.damaged-{n}" not in taken)
-    kept = f"{path}.damaged-{number}"
-    copy = files.open(kept, create=True)
+    fresh = f"{path}.damaged-{number}"
+    copy = files.open(fresh, create=True)
     for start in range(position, size, _CHUNK):
         copy.write_at(start - position, [file.read_at(start, min(_CHUNK, size - start))])
     copy.sync()
     files.sync_folder(folder)
-    return kept
+    return fresh

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
+from eson.brokers.embedded.log import damage
 from eson.brokers.embedded.log.committing import Committer
 from eson.brokers.embedded.log.epochs import LeaderEpoch, next_epoch
 from eson.brokers.embedded.log.files import Files
@@ -56,6 +57,7 @@ class Catalogue:
             "ids": self._set_ids,
             "epoch": self._set_epoch,
         }
+        self._files, self._path = files, path
         self._journal = Journal(files, committer, path, self.entries)
         for entry in self._journal.read():
             self._apply(entry)
@@ -69,6 +71,10 @@ class Catalogue:
             ({"acl": list(acl)} for acl in list(self.rights)),
             ({"user": [name, str(verifier)]} for name, verifier in list(self.users.items())),
         )
+
+    def is_whole(self) -> bool:
+        """Whether nothing that was cut off it waits for somebody to look into it: topics may be missing."""
+        return not damage.kept(self._files, self._path)
 
     def has_id(self, topic_id: str) -> bool:
         """Whether a topic has this id, in hex."""

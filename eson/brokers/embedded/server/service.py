@@ -151,9 +151,7 @@ class EmbeddedService:
     async def start(self) -> Bound:
         """Listens, and says where.  Raises `OSError`, `CannotListenError`, `BadTlsFile`."""
         await self.broker.catalogue.start(self._storage.now())
-        known = self.broker.catalogue.topics
-        await self.broker.offsets.forget_topics(*(t for t in self.broker.offsets.topics() if t not in known))
-        self.broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
+        await remove_leftovers(self.broker)
         settings, connections = self._settings, self.connections
         if settings.listen_tls:
             self._tls = ServerTls(Path(settings.certificate), Path(settings.key), "intermediate")
@@ -225,6 +223,18 @@ class EmbeddedService:
                     )
                 await broker.pause()
         await forget_groups(broker)
+
+
+async def remove_leftovers(broker: Broker) -> None:
+    """Ends what a crash interrupted: data and positions of topics that are gone.  Raises `StorageFailed`.
+
+    Not while the catalogue lacks something: what a topic held must not go with a line that was damaged.
+    """
+    if not broker.catalogue.is_whole():
+        return
+    known = broker.catalogue.topics
+    await broker.offsets.forget_topics(*(topic for topic in broker.offsets.topics() if topic not in known))
+    broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
 
 
 async def forget_groups(broker: Broker) -> None:
