@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from brokers.embedded.faulty_files import FaultyFiles
 from brokers.embedded.in_memory import Client, MemoryBroker
 from brokers.embedded.memory_disk import Disk
 from fastcrc.crc32 import iscsi as crc32c
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eson.brokers.embedded.log.epochs import LARGEST, MOST_KEPT, NONE, Epochs, LeaderEpoch, next_epoch
@@ -147,6 +148,42 @@ def test_batches_carry_the_epoch_of_their_start_and_where_it_ended_is_known_late
         (-1, -1),
     ]
     assert [disk.partition.epochs.at(offset) for offset in (0, 5, 6, 17)] == [5, 5, 6, 9]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    steps=st.lists(
+        st.sampled_from(["append", "append", "sync", "checkpoint", "stop", "crash", "raise"]), max_size=30
+    ),
+    segment_bytes=st.sampled_from([250, 9000, 1 << 20]),
+    seed=st.integers(0, 2**32),
+)
+def test_whatever_happens_what_is_known_of_epochs_is_what_the_batches_say(
+    steps: list[str], segment_bytes: int, seed: int
+) -> None:
+    disk, random = Disk(segment_bytes=segment_bytes), Random(seed)
+    for step in [*steps, "sync", "crash"]:
+        if step == "append":
+            disk.partition.append(batch(1, random.randbytes(random.choice((40, 5000)))))
+        elif step == "sync":
+            disk.committer.flush()
+        elif step == "checkpoint":
+            disk.partition.checkpoint()
+        elif step == "raise":
+            disk.epoch.raise_above(disk.epoch.value + random.choice((0, 2)))
+        else:
+            if step == "stop":
+                disk.partition.checkpoint()
+                disk.committer.flush()
+            for job in disk.committer.take(random.randint(0, 5)):
+                job.write()
+            disk.files = disk.files.crash(random)
+            begin(disk, disk.epoch.value + 1)
+        found = stamped(disk)
+        assert [disk.partition.epochs.at(offset) for offset, _ in found] == [epoch for _, epoch in found]
+        for epoch in {epoch for _, epoch in found}:
+            later = [offset for offset, other in found if other > epoch]
+            assert ends(disk, epoch) == [(epoch, later[0] if later else disk.partition.synced)]
 
 
 @pytest.mark.parametrize("missing", [0, 1, -1])
