@@ -111,6 +111,13 @@ def test_nothing_is_known_of_an_empty_log_or_of_no_epoch() -> None:
     assert epochs.end_of(2, 9) == (2, 0)
 
 
+def test_an_epoch_in_which_nothing_was_written_was_none() -> None:
+    epochs = Epochs()
+    for epoch, start in ((4, 0), (6, 10), (7, 10), (9, 10)):
+        epochs.begin(epoch, start)
+    assert [epochs.end_of(epoch, 20) for epoch in (4, 6, 7, 9)] == [(4, 10), (4, 10), (4, 10), (9, 20)]
+
+
 def test_what_is_remembered_is_bounded() -> None:
     epochs = Epochs()
     for epoch in range(2 * MOST_KEPT):
