@@ -27,6 +27,9 @@ class Backup:
         self._broker.kill()
         shutil.rmtree(self._broker.settings.data)
         self._copy.rename(self._broker.settings.data)
+        second = int(time.time())  # nobody puts a backup back within the second of the last start
+        while int(time.time()) == second:
+            time.sleep(0.01)
         self._broker.start()
 
 
