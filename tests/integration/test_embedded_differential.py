@@ -117,18 +117,21 @@ def test_where_there_is_nothing_to_write_to(peers: Peers, topic: str) -> None:
 
 
 def list_offsets(
-    peers: Peers, topic: str, timestamp: int, partition: int = 0, version: int = 7, epoch: int = -1
+    peers: Peers, topic: str, timestamp: int, partition: int = 0, version: int = 7, ahead: int | None = None
 ) -> Any:
+    """`ahead`: how far the leader's epoch that is named is ahead of that which the broker tells; None for none."""
     asked = apis.ListOffsetsRequest.ListOffsetsTopic
-    part = asked.ListOffsetsPartition(
-        partition_index=partition, current_leader_epoch=epoch, timestamp=timestamp
-    )
-    return peers.both(
-        apis.ListOffsetsRequest(
+
+    def request(name: str) -> Any:
+        epoch = -1 if ahead is None else peers.leader_epoch(name, topic) + ahead
+        part = asked.ListOffsetsPartition(
+            partition_index=partition, current_leader_epoch=epoch, timestamp=timestamp
+        )
+        return apis.ListOffsetsRequest(
             replica_id=-1, isolation_level=0, topics=[asked(name=topic, partitions=[part])]
-        ),
-        version,
-    )
+        )
+
+    return peers.both(request, version)
 
 
 def test_offsets_by_time(peers: Peers, topic: str) -> None:
@@ -161,8 +164,8 @@ def test_offsets_by_time(peers: Peers, topic: str) -> None:
         list_offsets(peers, topic, timestamp, version=1 if timestamp > -3 else 8)
     list_offsets(peers, topic, -1, partition=7)
     list_offsets(peers, "no-such-topic", -1)
-    list_offsets(peers, topic, -1, epoch=0)
-    list_offsets(peers, topic, -1, epoch=5)
+    list_offsets(peers, topic, -1, ahead=0)
+    list_offsets(peers, topic, -1, ahead=5)
 
 
 def fetch(
@@ -172,16 +175,18 @@ def fetch(
     partition: int = 0,
     most: int = 1 << 20,
     version: int = 12,
-    epoch: int = -1,
+    ahead: int | None = None,
     session: int = 0,
 ) -> Any:
     asked = apis.FetchRequest.FetchTopic
-    part = asked.FetchPartition(
-        partition=partition, current_leader_epoch=epoch, fetch_offset=offset, last_fetched_epoch=-1, log_start_offset=-1,
-        partition_max_bytes=most,
-    )  # fmt: skip
-    return peers.both(
-        apis.FetchRequest(
+
+    def request(name: str) -> Any:
+        epoch = -1 if ahead is None else peers.leader_epoch(name, topic) + ahead
+        part = asked.FetchPartition(
+            partition=partition, current_leader_epoch=epoch, fetch_offset=offset, last_fetched_epoch=-1, log_start_offset=-1,
+            partition_max_bytes=most,
+        )  # fmt: skip
+        return apis.FetchRequest(
             max_wait_ms=100,
             min_bytes=1,
             max_bytes=1 << 20,
@@ -191,9 +196,9 @@ def fetch(
             topics=[asked(topic=topic, topic_id=uuid.UUID(int=5), partitions=[part])],
             forgotten_topics_data=[],
             rack_id="",
-        ),
-        version,
-    )
+        )
+
+    return peers.both(request, version)
 
 
 def test_fetching(peers: Peers, topic: str) -> None:
@@ -203,8 +208,8 @@ def test_fetching(peers: Peers, topic: str) -> None:
         fetch(peers, topic, offset)
     fetch(peers, topic, 0, most=1)
     fetch(peers, topic, 0, partition=9)
-    fetch(peers, topic, 0, epoch=9)
-    fetch(peers, topic, 0, epoch=0)
+    fetch(peers, topic, 0, ahead=9)
+    fetch(peers, topic, 0, ahead=0)
     fetch(peers, "no-such-topic", 0)
     fetch(peers, topic, 0, version=13)  # by an id that nothing has
     fetch(peers, topic, 0, version=4)
@@ -540,6 +545,19 @@ def test_each_right_allows_what_it_allows_in_kafka(peers: Peers, topic: str, ope
     offsets = apis.ListOffsetsRequest.ListOffsetsTopic
     part: Any = offsets.ListOffsetsPartition(partition_index=0, current_leader_epoch=-1, timestamp=-1)
     both(apis.ListOffsetsRequest(replica_id=-1, topics=[offsets(name=topic, partitions=[part])]), 7)
+    for name in (topic, "no-such-topic"):
+        epochs = apis.OffsetForLeaderEpochRequest.OffsetForLeaderTopic
+        of = {peer: peers.leader_epoch(peer, topic) for peer in peers.servers}
+
+        def end_of_epoch(peer: str, name: str = name, of: dict[str, int] = of, epochs: Any = epochs) -> Any:
+            part = epochs.OffsetForLeaderPartition(
+                partition=0, current_leader_epoch=-1, leader_epoch=of[peer]
+            )
+            return apis.OffsetForLeaderEpochRequest(
+                replica_id=-1, topics=[epochs(topic=name, partitions=[part])]
+            )
+
+        peers.both(end_of_epoch, 4, user)
     fetched = apis.FetchRequest.FetchTopic
     part = fetched.FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=1000)
     both(

@@ -150,9 +150,22 @@ class Peers:
         ours, theirs = with_common_settings(seen["embedded"], seen["kafka"])
         assert ours == theirs
 
+    def leader_epoch(self, name: str, topic: str) -> int:
+        """What Metadata of one of them tells of partition 0; -1 while it has no leader."""
+        asked = apis.MetadataRequest(
+            topics=[apis.MetadataRequest.MetadataRequestTopic(name=topic, topic_id=None)],
+            allow_auto_topic_creation=False,
+        )
+        topics = self.one(name, asked, 12).topics
+        if topics[0].error_code or topics[0].partitions[0].error_code:
+            return -1
+        return int(topics[0].partitions[0].leader_epoch)
+
     def close(self) -> None:
+        """What is asked afterwards opens new connections."""
         for connection in self._open.values():
             self._call(connection.close)
+        self._open.clear()
 
 
 def plain(value: Any, ids: Mapping[str, str]) -> Any:

@@ -113,7 +113,7 @@ class MemoryBroker:
         self.broker = open_broker(self.reactor, settings, storage)
         self.connections = Connections(self.broker, self.caps, self.login, settings.decoy_secret)
         self.broker.close_principal = self.connections.close_principal
-        Deferred.fromCoroutine(self.broker.catalogue.start())
+        Deferred.fromCoroutine(self.broker.catalogue.start(storage.now()))
         self.settle()
 
     def crash(self) -> None:

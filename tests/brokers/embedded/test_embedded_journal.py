@@ -133,6 +133,44 @@ def test_what_is_behind_a_failure_fails_too() -> None:
     assert Owner(files.crash()).known == {"before": 1, "after": 2}
 
 
+def kept(files: FaultyFiles) -> dict[str, bytes]:
+    return {path: file.synced for path, file in files.files.items() if ".damaged-" in path}
+
+
+def test_what_is_cut_with_whole_entries_in_it_is_kept() -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    for number in range(5):
+        owner.put(f"n{number}", number)
+    file = files.files[PATH]
+    start = 2 * len(dump({"n0": 0}))
+    file.now[start + 20] ^= 1
+    file.synced = content = bytes(file.now)
+    owner = Owner(files)
+    assert owner.known == {"n0": 0, "n1": 1}
+    assert kept(files) == {PATH + ".damaged-0": content[start:]}
+    owner.put("next", 9)
+    after = files.crash()
+    assert Owner(after).known == {"n0": 0, "n1": 1, "next": 9}
+    # what the log says that a person can do
+    whole = kept(after)[PATH + ".damaged-0"].split(b"\n", 1)[1]
+    after.files[PATH].now += whole
+    assert Owner(after).known == {"n0": 0, "n1": 1, "next": 9, "n3": 3, "n4": 4}
+    assert len(kept(after)) == 1
+
+
+def test_a_torn_entry_is_cut_and_leaves_nothing() -> None:
+    files = FaultyFiles()
+    owner = Owner(files)
+    for number in range(3):
+        owner.put(f"n{number}", number)
+    file = files.files[PATH]
+    del file.now[-3:]
+    file.synced = bytes(file.now)
+    assert Owner(files).known == {"n0": 0, "n1": 1}
+    assert kept(files) == {}
+
+
 @given(
     st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(), max_size=3), max_size=6),
     st.data(),

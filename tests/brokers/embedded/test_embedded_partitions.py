@@ -10,6 +10,7 @@ from brokers.embedded.faulty_files import FaultyFiles, ignore
 from brokers.embedded.in_memory import MemoryBroker
 
 from eson.brokers.embedded.log.committing import ManualCommitter, ThreadedCommitter
+from eson.brokers.embedded.log.epochs import LeaderEpoch
 from eson.brokers.embedded.log.files import File
 from eson.brokers.embedded.log.partition import Limits, Partition
 from eson.brokers.embedded.log.partitions import MAX_OPEN, Partitions
@@ -18,7 +19,7 @@ from eson.brokers.kafka.wire import apis
 
 def test_a_partition_is_never_open_twice_however_many_are_in_use() -> None:
     committer = ManualCommitter()
-    partitions = Partitions(FaultyFiles(), committer, "log", lambda topic: Limits(), lambda: 0)
+    partitions = Partitions(FaultyFiles(), committer, "log", lambda topic: Limits(), lambda: 0, LeaderEpoch())
     for number in range(MAX_OPEN):
         partitions.get("busy", number).watchers.add(ignore)
     first = partitions.get("topic", 0)
@@ -68,7 +69,7 @@ class Mistaken:
 
 def test_a_mistake_in_one_job_neither_confirms_it_nor_keeps_others_from_being_done() -> None:
     committer = ThreadedCommitter(lambda report: None)
-    partition = Partition(FaultyFiles(), committer, "log", Limits(), lambda: 0)
+    partition = Partition(FaultyFiles(), committer, "log", Limits(), lambda: 0, LeaderEpoch())
     ended: list[Any] = []
     committer.submit(Mistaken(ended))
     committer.submit(Mistaken(ended, in_done=True))

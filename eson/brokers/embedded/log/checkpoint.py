@@ -1,11 +1,12 @@
 """Checkpoints: what is known of a segment up to a synced position, so that recovery reads only what lies behind it.
 
-A checkpoint holds the segment's index and the partition's producers as they were at that position.  It is written after
-the sync of what it describes, into a new file that replaces the old one; one that is damaged is as good as none.
+A checkpoint holds the segment's index, and the partition's producers and epochs as they were at that position.  It is
+written after the sync of what it describes, into a new file that replaces the old one; one that is damaged is as good as
+none.
 
 Layout, in network order: magic `ESC1`, CRC-32C of what follows, then size, next offset, largest timestamp, creation
 time, the number of index entries and the length of the producers; the index (offsets, positions, timestamps); the
-producers.
+producers; the epochs, which older versions did not write.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from array import array
 
 from fastcrc.crc32 import iscsi as crc32c
 
+from eson.brokers.embedded.log.epochs import Epochs
 from eson.brokers.embedded.log.files import Files, read_file, replace_file
 from eson.brokers.embedded.log.producers import Producers
 from eson.brokers.embedded.log.segment import Segment
@@ -26,7 +28,7 @@ _HEAD = struct.Struct(">4sI")
 _FIXED = struct.Struct(">qqqqII")
 
 
-def dump(segment: Segment, producers: Producers) -> bytes:
+def dump(segment: Segment, producers: Producers, epochs: Epochs) -> bytes:
     """The checkpoint of `segment` as it is now."""
     known = producers.dump()
     index = segment.index
@@ -42,6 +44,7 @@ def dump(segment: Segment, producers: Producers) -> bytes:
             ),
             *(_network(column).tobytes() for column in (index.offsets, index.positions, index.timestamps)),
             known,
+            epochs.dump(),
         )
     )
     return _HEAD.pack(_MAGIC, crc32c(body)) + body
@@ -80,6 +83,12 @@ def producers_of(body: bytes) -> Producers:
     *_, entries, length = _FIXED.unpack_from(body)
     start = _FIXED.size + 3 * 8 * entries
     return Producers.load(body[start : start + length])
+
+
+def epochs_of(body: bytes) -> Epochs:
+    """The epochs in a checkpoint; none in one of an older version."""
+    *_, entries, length = _FIXED.unpack_from(body)
+    return Epochs.load(body[_FIXED.size + 3 * 8 * entries + length :])
 
 
 def _network(column: array[int]) -> array[int]:

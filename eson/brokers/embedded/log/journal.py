@@ -1,7 +1,8 @@
 """A journal: small entries, each durable before it counts, rewritten when most of it is history.
 
 Each entry is a line of its own: length and CRC-32C of the text in hex, a space, the text (JSON).  Reading stops at the
-first entry that is torn or damaged and cuts the rest, which was never confirmed.  After a failed write or sync the
+first entry that is torn or damaged and cuts the rest, which was never confirmed; where whole entries are in it, it is kept
+in another file first.  After a failed write or sync the
 journal is written anew from what its owner knows: a sync that failed is never repeated on the same file.
 """
 
@@ -15,6 +16,7 @@ from fastcrc.crc32 import iscsi as crc32c
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from eson.brokers.embedded.log import damage
 from eson.brokers.embedded.log.committing import Committer
 from eson.brokers.embedded.log.files import File, Files, read_file, replace_file
 from eson.brokers.embedded.log.validation import StorageFailed
@@ -79,13 +81,26 @@ class Journal:
         entries, end = parse(content)
         self._file = self._files.open(self._path)
         if end < len(content):
-            self.log.warn(
-                "{path}: {count} octets cut that were torn", path=self._path, count=len(content) - end
-            )
-            self._file.truncate(end)
+            self._cut(self._file, content, end)
             self._file.sync()
         self._end = self._size = self._compact_size = end
         return entries
+
+    def _cut(self, file: File, content: bytes, end: int) -> None:
+        """Raises `OSError`, before it cuts, where what has whole entries in it could not be kept."""
+        count = len(content) - end
+        if has_whole_entries(content[end:]):
+            kept = damage.keep(self._files, self._path, file, end, len(content))
+            self.log.error(
+                "{path}: damaged at octet {end}, with whole entries behind it: what was cut is kept in {kept}; with the"
+                " broker stopped, its whole lines can be put behind those of {path}; then remove it",
+                path=self._path,
+                end=end,
+                kept=kept,
+            )
+        else:
+            self.log.warn("{path}: {count} octets cut that were torn", path=self._path, count=count)
+        file.truncate(end)
 
     def append(self, *entries: Entry) -> Deferred[None]:
         """Fires when they are durable; fails with `StorageFailed`.  The owner applies them when it fires."""
@@ -136,6 +151,11 @@ def dump(entry: Entry) -> bytes:
     """One entry as a line."""
     text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
     return b"%08x%08x %s\n" % (len(text), crc32c(text), text)
+
+
+def has_whole_entries(content: bytes) -> bool:
+    """Whether a line behind the first is an entry."""
+    return any(parse(line + b"\n")[0] for line in content.split(b"\n")[1:])
 
 
 def parse(content: bytes) -> tuple[list[Entry], int]:

@@ -1,7 +1,7 @@
-"""Opening a partition: which segments there are, where the log ends, and what producers have written.
+"""Opening a partition: which segments there are, where the log ends, what producers have written, and in which epochs.
 
 Every segment but the last was synced to its end before its successor was made; the last one is read from its
-checkpoint on, batch by batch with CRC, and cut where something is torn.
+checkpoint on, batch by batch with CRC, and cut where something is torn.  What is cut with whole batches in it is kept.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from fastcrc.crc32 import iscsi as crc32c
 from twisted.logger import Logger
 
-from eson.brokers.embedded.log import checkpoint
-from eson.brokers.embedded.log.files import Files, read_file
+from eson.brokers.embedded.log import checkpoint, damage
+from eson.brokers.embedded.log.epochs import Epochs
+from eson.brokers.embedded.log.files import File, Files, read_file
 from eson.brokers.embedded.log.producers import Producers
 from eson.brokers.embedded.log.segment import Index, Segment, recover
 
@@ -29,6 +30,7 @@ class Loaded:
     start: int = 0
     segments: list[Segment] = field(default_factory=list)
     producers: Producers = field(default_factory=Producers)
+    epochs: Epochs = field(default_factory=Epochs)
 
 
 def segment_path(folder: str, base: int) -> str:
@@ -63,17 +65,19 @@ def load(files: Files, folder: str, now: int) -> Loaded:
         if following is not None and found is not None and segment.next_offset == following:
             cool(segment)
         else:
-            producers = checkpoint.producers_of(body) if body is not None else loaded.producers
-            loaded.producers, body = producers, None
-            _read_on(files, segment, producers, following, now)
+            if body is not None:
+                _remember(loaded, body, bases[0])
+                body = None
+            _read_on(files, segment, loaded, following, now)
             if following is not None:
                 cool(segment)
         loaded.segments.append(segment)
     if body is not None:
-        loaded.producers = checkpoint.producers_of(body)
+        _remember(loaded, body, bases[0])
     if loaded.segments:
         loaded.start = max(loaded.start, loaded.segments[0].base)
         loaded.segments = _without_removed(files, loaded)
+    loaded.epochs.cut_before(loaded.start)
     return loaded
 
 
@@ -110,13 +114,20 @@ def _trusted(files: Files, segment: Segment) -> bytes | None:
     return None
 
 
-def _read_on(files: Files, segment: Segment, producers: Producers, following: int | None, now: int) -> None:
+def _remember(loaded: Loaded, body: bytes, first: int) -> None:
+    """What a checkpoint says of all before it; `first` is the base of the first segment."""
+    loaded.producers, loaded.epochs = checkpoint.producers_of(body), checkpoint.epochs_of(body)
+    loaded.epochs.begin(0, first)  # an older version wrote no other epoch, and kept none
+
+
+def _read_on(files: Files, segment: Segment, loaded: Loaded, following: int | None, now: int) -> None:
     """Reads what the checkpoint does not cover; `following` is the base of the next segment."""
     segment.file = files.open(segment.path)
     size, known = segment.file.size(), segment.size
     for header in recover(segment, size):
+        loaded.epochs.begin(header.leader_epoch, header.base_offset)
         if header.producer_id >= 0:
-            producers.append(header, header.base_offset, now)
+            loaded.producers.append(header, header.base_offset, now)
         if following is not None and segment.next_offset >= following:
             return
     if following is not None:
@@ -128,12 +139,30 @@ def _read_on(files: Files, segment: Segment, producers: Producers, following: in
         )
     else:
         if size > segment.size:
-            _log.warn(
-                "{path}: {count} octets cut that were torn", path=segment.path, count=size - segment.size
-            )
-            segment.file.truncate(segment.size)
+            _cut(files, segment, segment.file, size)
         if size > known:
             segment.file.sync()  # what a process that was killed had written may be on no disk yet
+
+
+def _cut(files: Files, segment: Segment, file: File, size: int) -> None:
+    """Cuts what does not hold, and all behind it.  Raises `OSError`, before it cuts, where that could not be kept."""
+    count, offset = size - segment.size, segment.next_offset
+    whole = damage.whole_batch_behind(file, segment.size, size, offset)
+    if whole is None:
+        _log.warn("{path}: {count} octets cut that were torn", path=segment.path, count=count)
+    else:
+        kept = damage.keep(files, segment.path, file, segment.size, size)
+        _log.error(
+            "{path}: offset {offset} is damaged, and {whole} is whole behind it: the log ends before it now, and the"
+            " {count} octets that were cut are kept in {kept}; {remedy}",
+            path=segment.path,
+            offset=offset,
+            whole=whole,
+            count=count,
+            kept=kept,
+            remedy=damage.REMEDY,
+        )
+    file.truncate(segment.size)
 
 
 def _without_removed(files: Files, loaded: Loaded) -> list[Segment]:

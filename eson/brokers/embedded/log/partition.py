@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from eson.brokers.embedded.log import checkpoint
 from eson.brokers.embedded.log.committing import Committer
+from eson.brokers.embedded.log.epochs import LeaderEpoch
 from eson.brokers.embedded.log.files import File, Files
 from eson.brokers.embedded.log.jobs import (
     Append,
@@ -30,7 +31,6 @@ from eson.brokers.embedded.log.segment import Segment, headers
 from eson.brokers.embedded.log.validation import OffsetOutOfRange, StorageFailed, validated
 from eson.brokers.kafka.wire.batches import BatchHeader, assign_offset
 
-LEADER_EPOCH = 0
 CHECKPOINT_EVERY = 16 << 20
 """Octets after which recovery is spared what lies before."""
 REOPEN_AFTER_MS = 1000
@@ -73,11 +73,17 @@ class Partition:
     """All methods are called in the reactor's thread.  `now` gives milliseconds since 1970.
 
     `start` is the first offset, `synced` the high watermark: the end of what is durable; `end` the next offset that a
-    batch gets.
+    batch gets.  `epoch` is the broker's.
     """
 
     def __init__(
-        self, files: Files, committer: Committer, folder: str, limits: Limits, now: Callable[[], int]
+        self,
+        files: Files,
+        committer: Committer,
+        folder: str,
+        limits: Limits,
+        now: Callable[[], int],
+        epoch: LeaderEpoch,
     ) -> None:
         self.limits = limits
         self._files, self._committer, self._folder, self._now = files, committer, folder, now
@@ -88,6 +94,9 @@ class Partition:
         self.start = self._wanted_start = loaded.start
         self.end = max(self._segments[-1].next_offset, loaded.start) if self._segments else loaded.start
         self.synced = self.end
+        self.epochs, self._epoch = loaded.epochs, epoch
+        epoch.raise_above(self.epochs.latest)
+        self.epochs.begin(epoch.value, self.end)
         self._synced_segment = self._segments[-1] if self._segments else None
         self._synced_position = self._synced_segment.size if self._synced_segment else 0
         self._checkpointed = 0
@@ -127,7 +136,10 @@ class Partition:
                 return self._when_synced(known.base_offset + header.last_offset_delta + 1, known.base_offset)
         active = self._active_for(header.size, now)
         base = self.end
-        assign_offset(records, base, LEADER_EPOCH)
+        epoch = self._epoch.value
+        if epoch != self.epochs.latest:
+            self.epochs.begin(epoch, base)
+        assign_offset(records, base, epoch)
         header = header._replace(base_offset=base)
         position = active.note(header)
         self.end = active.next_offset
@@ -188,8 +200,8 @@ class Partition:
         old = self._segments[-1] if self._segments else None
         new = Segment(segment_path(self._folder, self.end), self.end, now)
         contents = (
-            checkpoint.dump(old, self.producers) if old is not None else b"",
-            checkpoint.dump(new, self.producers),
+            checkpoint.dump(old, self.producers, self.epochs) if old is not None else b"",
+            checkpoint.dump(new, self.producers, self.epochs),
         )
         self._segments.append(new)
         self._checkpointed = 0
@@ -218,6 +230,7 @@ class Partition:
                 self.producers.restore(producer_id, producer)
         self._undo.clear()
         self.end = self.synced
+        self.epochs.cut_behind(self.end)
         while self._segments and self._segments[-1] is not self._synced_segment:
             self._segments.pop()
         if self._segments:
@@ -250,7 +263,8 @@ class Partition:
             self._synced_position = old.size if old is not None else 0
         self._segments.append(new)
         self._failed_at, self._checkpointed = None, 0
-        self._submit(Reopen(self._writer, self._ended, old, new, checkpoint.dump(new, self.producers)))
+        content = checkpoint.dump(new, self.producers, self.epochs)
+        self._submit(Reopen(self._writer, self._ended, old, new, content))
 
     # Reading
 
@@ -400,6 +414,7 @@ class Partition:
         return 0 <= self.limits.retention_ms < now - latest
 
     def _remove_before_start(self) -> None:
+        self.epochs.cut_before(self.start)
         paths = []
         while len(self._segments) > 1 and self._segments[0].next_offset <= self.start:
             segment = self._segments[0]
@@ -426,7 +441,7 @@ class Partition:
             return
         active = self._segments[-1]
         self._checkpointed = active.size
-        content = checkpoint.dump(active, self.producers)
+        content = checkpoint.dump(active, self.producers, self.epochs)
         self._submit(Checkpoint(self._writer, self._ended, active, content))
 
     def gone(self) -> None:

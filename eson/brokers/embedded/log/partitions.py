@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from twisted.logger import Logger
 
 from eson.brokers.embedded.log.committing import Committer
+from eson.brokers.embedded.log.epochs import LeaderEpoch
 from eson.brokers.embedded.log.files import File, Files
 from eson.brokers.embedded.log.partition import Limits, Partition
 
@@ -51,9 +52,10 @@ class Partitions:
         folder: str,
         limits_of: Callable[[str], Limits],
         now: Callable[[], int],
+        epoch: LeaderEpoch,
     ) -> None:
         self._files, self._committer, self._folder = files, committer, folder
-        self._limits_of, self._now = limits_of, now
+        self._limits_of, self._now, self._epoch = limits_of, now, epoch
         self._open: dict[tuple[str, int], Partition] = {}
 
     def get(self, topic_id: str, partition: int) -> Partition:
@@ -62,7 +64,8 @@ class Partitions:
         found = self._open.get(key)
         if found is None:
             folder = f"{self._folder}/{topic_id}/{partition}"
-            found = Partition(self._files, self._committer, folder, self._limits_of(topic_id), self._now)
+            limits = self._limits_of(topic_id)
+            found = Partition(self._files, self._committer, folder, limits, self._now, self._epoch)
             self._open[key] = found
             if len(self._open) > MAX_OPEN:
                 self._close_idle(len(self._open) - MAX_OPEN, found)

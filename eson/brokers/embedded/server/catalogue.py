@@ -1,4 +1,4 @@
-"""What the broker remembers of itself: topics, users, rules, producers' ids.  Durable before it counts."""
+"""What the broker remembers of itself: topics, users, rules, producers' ids, its epoch.  Durable before it counts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
 
+from eson.brokers.embedded.log import damage
 from eson.brokers.embedded.log.committing import Committer
+from eson.brokers.embedded.log.epochs import LeaderEpoch, next_epoch
 from eson.brokers.embedded.log.files import Files
 from eson.brokers.embedded.log.journal import Entry, Journal
+from eson.brokers.embedded.log.validation import StorageFailed
 from eson.brokers.embedded.server.rights import Acl, Rights
 from eson.identity.verifier import Verifier, parse_verifier
 
@@ -31,6 +35,8 @@ class Topic:
 class Catalogue:
     """`lock` is held by whoever looks first and then changes; readers need none."""
 
+    log = Logger()
+
     def __init__(self, files: Files, committer: Committer, path: str, rights: Rights) -> None:
         self.lock = DeferredLock()
         self.rights = rights
@@ -38,6 +44,7 @@ class Catalogue:
         self.by_id: dict[uuid.UUID, Topic] = {}
         self.users: dict[str, Verifier] = {}
         self.cluster_id = ""
+        self.epoch = LeaderEpoch(lambda: Deferred.fromCoroutine(self._keep_epoch()))
         self._next_id = self._ids_end = 0
         self._apply_as: Mapping[str, Callable[[Any], None]] = {
             "cluster": self._set_cluster,
@@ -48,7 +55,9 @@ class Catalogue:
             "user": self._set_user,
             "no-user": self._remove_user,
             "ids": self._set_ids,
+            "epoch": self._set_epoch,
         }
+        self._files, self._path = files, path
         self._journal = Journal(files, committer, path, self.entries)
         for entry in self._journal.read():
             self._apply(entry)
@@ -57,11 +66,15 @@ class Catalogue:
     def entries(self) -> Iterator[Entry]:
         """The shortest journal.  What it says is of now, whenever it is read."""
         return chain(
-            [{"cluster": self.cluster_id}, {"ids": self._ids_end}],
+            [{"cluster": self.cluster_id}, {"ids": self._ids_end}, {"epoch": self.epoch.value}],
             map(_topic_entry, list(self.topics.values())),
             ({"acl": list(acl)} for acl in list(self.rights)),
             ({"user": [name, str(verifier)]} for name, verifier in list(self.users.items())),
         )
+
+    def is_whole(self) -> bool:
+        """Whether nothing that was cut off it waits for somebody to look into it: topics may be missing."""
+        return not damage.kept(self._files, self._path)
 
     def has_id(self, topic_id: str) -> bool:
         """Whether a topic has this id, in hex."""
@@ -70,10 +83,19 @@ class Catalogue:
         except ValueError:
             return False
 
-    async def start(self) -> None:
-        """Gives a new broker its cluster id."""
+    async def start(self, now: int) -> None:
+        """Gives a new broker its cluster id, and each start an epoch.  `now` in milliseconds since 1970."""
         if not self.cluster_id:
             await self._change({"cluster": uuid.uuid4().hex[:22]})
+        self.epoch.value = next_epoch(self.epoch.value, now)
+        await self._keep_epoch()
+
+    async def _keep_epoch(self) -> None:
+        """A disk that is full must not keep a broker from being read: what it takes later says the epoch too."""
+        try:
+            await self._change({"epoch": self.epoch.value})
+        except StorageFailed as error:
+            self.log.warn("the leader epoch is not on the disk yet: {error}", error=error)
 
     async def create_topics(self, *topics: Topic) -> None:
         """The caller holds the lock and knows that there are none.  Raises `StorageFailed`, like all changes."""
@@ -146,6 +168,9 @@ class Catalogue:
 
     def _set_ids(self, end: int) -> None:
         self._ids_end = max(self._ids_end, end)
+
+    def _set_epoch(self, epoch: int) -> None:
+        self.epoch.value = max(self.epoch.value, epoch)
 
 
 def _topic_entry(topic: Topic) -> Entry:

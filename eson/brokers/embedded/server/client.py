@@ -73,18 +73,18 @@ class Broker:
     def find(
         self,
         client: Client,
-        operation: int,
+        operation: int | None,
         name: str,
         topic_id: uuid.UUID | None = None,
         by_id: bool = False,
     ) -> Topic | ErrorCode:
-        """A topic that a request names, by id or by name, or why it is refused."""
+        """A topic that a request names, by id or by name, or why it is refused; `operation` None: it never is."""
         if by_id:
             found = self.catalogue.by_id.get(topic_id) if topic_id is not None else None
             if found is None:
                 return ErrorCode.UNKNOWN_TOPIC_ID
             name = found.name
-        if not self.may(client, operation, name):
+        if operation is not None and not self.may(client, operation, name):
             return ErrorCode.TOPIC_AUTHORIZATION_FAILED
         found = self.catalogue.topics.get(name)
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if found is None else found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -13,6 +14,8 @@ from eson.brokers.embedded.log.journal import Entry, Journal
 
 RETENTION_MS = 7 * 86_400_000
 """Positions of a group without members are kept so long after the last commit."""
+MAX_GROUPS = 1000
+"""Groups with positions that one user may have made; the one that committed longest ago gives way to the next."""
 
 
 class Position(NamedTuple):
@@ -23,16 +26,23 @@ class Position(NamedTuple):
 
 
 class Offsets:
-    """All positions, by group and then by topic and partition."""
+    """All positions, by group and then by topic and partition.
+
+    A group belongs to the user who was the first to commit in it, "" for one whose number of groups is not bounded.
+    """
 
     def __init__(self, files: Files, committer: Committer, path: str, now: Callable[[], int]) -> None:
         self._now = now
         self._groups: dict[str, dict[tuple[str, int], Position]] = {}
         self._groups_of: dict[str, set[str]] = {}
         self._types: dict[str, str] = {}
+        self._owner_of: dict[str, str] = {}
+        self._owned: dict[str, dict[str, None]] = {}
+        """By owner, in the order of their last commit."""
         self._journal = Journal(files, committer, path, self._entries)
-        for entry in self._journal.read():
-            self._apply(entry)
+        self._apply_all(self._journal.read())
+        for owner, groups in self._owned.items():
+            self._owned[owner] = dict.fromkeys(sorted(groups, key=self._last_commit))
 
     def __contains__(self, group_id: str) -> bool:
         return group_id in self._groups
@@ -50,10 +60,24 @@ class Offsets:
         """Kept with the next commit."""
         self._types[group_id] = protocol_type
 
-    def commit(self, group_id: str, positions: dict[tuple[str, int], Position]) -> Deferred[None]:
+    def commit(
+        self, group_id: str, positions: dict[tuple[str, int], Position], owner: str = ""
+    ) -> Deferred[None]:
         """Fires when they are durable and hold.  Fails with `StorageFailed`."""
-        entry = _entry(group_id, self.type_of(group_id), positions)
-        return self._journal.append(entry).addCallback(lambda _: self._apply(entry))
+        entries: list[Entry] = [{"no-group": oldest} for oldest in self._too_many(group_id, owner)]
+        owner = self._owner_of.get(group_id, owner)
+        entries.append(_entry(group_id, self.type_of(group_id), owner, positions))
+        return self._journal.append(*entries).addCallback(lambda _: self._apply_all(entries))
+
+    def _too_many(self, group_id: str, owner: str) -> list[str]:
+        """Which groups give way to a new one of this owner."""
+        owned = self._owned.get(owner, {})
+        if not owner or group_id in self._groups:
+            return []
+        return list(islice(owned, max(0, len(owned) + 1 - MAX_GROUPS)))
+
+    def _last_commit(self, group_id: str) -> int:
+        return max((position.at for position in self._groups[group_id].values()), default=0)
 
     def delete_group(self, group_id: str) -> Deferred[None]:
         entry: Entry = {"no-group": group_id}
@@ -87,10 +111,14 @@ class Offsets:
 
     def _entries(self) -> Iterator[Entry]:
         known = [
-            (group_id, self.type_of(group_id), dict(positions))
+            (group_id, self.type_of(group_id), self._owner_of.get(group_id, ""), dict(positions))
             for group_id, positions in self._groups.items()
         ]
         return (_entry(*group) for group in known)
+
+    def _apply_all(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._apply(entry)
 
     def _apply(self, entry: Entry) -> None:
         if "no-group" in entry:
@@ -101,12 +129,29 @@ class Offsets:
         else:
             positions = self._groups.setdefault(entry["group"], {})
             self._types.setdefault(entry["group"], entry["type"])
+            self._own(entry["group"], entry.get("by", ""))
             for topic, partition, *fields in entry["at"]:
                 positions[topic, partition] = Position(*fields)
                 self._groups_of.setdefault(topic, set()).add(entry["group"])
 
+    def _own(self, group_id: str, owner: str) -> None:
+        owner = self._owner_of.get(group_id, owner)
+        if owner:
+            self._owner_of[group_id] = owner
+            groups = self._owned.setdefault(owner, {})
+            groups.pop(group_id, None)
+            groups[group_id] = None
+
+    def _disown(self, group_id: str) -> None:
+        owner = self._owner_of.pop(group_id, "")
+        if owner:
+            del self._owned[owner][group_id]
+            if not self._owned[owner]:
+                del self._owned[owner]
+
     def _forget_group(self, group_id: str) -> None:
         self._types.pop(group_id, None)
+        self._disown(group_id)
         for topic in {topic for topic, _ in self._groups.pop(group_id, {})}:
             self._leave_topic(group_id, topic)
 
@@ -116,6 +161,7 @@ class Offsets:
             self._groups[group_id] = kept
             if not kept:
                 del self._groups[group_id]
+                self._disown(group_id)
         self._groups_of.pop(name, None)
 
     def _leave_topic(self, group_id: str, topic: str) -> None:
@@ -125,9 +171,12 @@ class Offsets:
             self._groups_of.pop(topic, None)
 
 
-def _entry(group_id: str, protocol_type: str, positions: dict[tuple[str, int], Position]) -> Entry:
+def _entry(
+    group_id: str, protocol_type: str, owner: str, positions: dict[tuple[str, int], Position]
+) -> Entry:
     return {
         "group": group_id,
         "type": protocol_type,
+        "by": owner,
         "at": [[topic, partition, *position] for (topic, partition), position in positions.items()],
     }

@@ -132,7 +132,7 @@ class _Shape:
         return (int(code), *identity, *internal, partitions, *allowed)
 
     def _partition(self, index: int) -> tuple[Any, ...]:
-        epoch = (0,) if self._version >= 7 else ()
+        epoch = (self._broker.catalogue.epoch.value,) if self._version >= 7 else ()
         offline: tuple[list[int], ...] = ([],) if self._version >= 5 else ()
         return (0, index, NODE_ID, *epoch, [NODE_ID], [NODE_ID], *offline)
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from eson.brokers.embedded.log.epochs import NONE
 from eson.brokers.embedded.log.files import File
 from eson.brokers.embedded.log.partition import Partition
 from eson.brokers.embedded.log.validation import OffsetOutOfRange
 from eson.brokers.embedded.server.client import Broker, Client
+from eson.brokers.embedded.server.epochs import fenced
 from eson.brokers.embedded.server.rights import READ
 from eson.brokers.kafka.wire.apis import FetchResponse
 from eson.brokers.kafka.wire.errors import ErrorCode
@@ -18,7 +20,6 @@ from eson.brokers.kafka.wire.messages import Request
 BY_ID_FROM = 13
 MAX_BYTES = 55 << 20
 _READ_COMMITTED = 1
-_CURRENT_EPOCHS = (-1, 0)
 _Topic = FetchResponse.FetchableTopicResponse
 _Partition = _Topic.PartitionData
 
@@ -95,7 +96,7 @@ class _Attempt:
                     size = self._read(found, asked, answer, left, total == 0)
                     total += size
                     left = max(0, left - size)
-                wrong = wrong or answer.error_code != 0
+                wrong = wrong or answer.error_code != 0 or answer.diverging_epoch is not None
             topics.append(_Topic(topic=topic.topic, topic_id=topic.topic_id, partitions=answers))
         if not (final or wrong) and total < body.min_bytes and body.max_wait_ms > 0:
             return None
@@ -107,11 +108,13 @@ class _Attempt:
             if partition is None:
                 answer.error_code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
                 return 0
-            if asked.current_leader_epoch not in _CURRENT_EPOCHS:
-                answer.error_code = ErrorCode.UNKNOWN_LEADER_EPOCH
+            answer.error_code = fenced(self._broker, asked.current_leader_epoch)
+            if answer.error_code:
                 return 0
             self._watched.append(partition)
-            found = partition.read(asked.fetch_offset, min(left, asked.partition_max_bytes), first)
+            found = None
+            if not _diverged(partition, asked, answer):
+                found = partition.read(asked.fetch_offset, min(left, asked.partition_max_bytes), first)
         except OffsetOutOfRange:
             answer.error_code = ErrorCode.OFFSET_OUT_OF_RANGE
             return 0
@@ -167,3 +170,19 @@ class _Attempt:
             if call is not None:
                 call.cancel()
         self._timer = self._soon = None
+
+
+def _diverged(partition: Partition, asked: Any, answer: Any) -> bool:
+    """Whether what was fetched last is not there any more (KIP-595): then the answer says up to where it may be.
+
+    Raises `OffsetOutOfRange`.
+    """
+    if asked.last_fetched_epoch == NONE:
+        return False
+    epoch, end = partition.epochs.end_of(asked.last_fetched_epoch, partition.synced)
+    if end < 0 or asked.fetch_offset < partition.start:
+        raise OffsetOutOfRange(f"{asked.fetch_offset}, read in epoch {asked.last_fetched_epoch}")
+    if epoch == asked.last_fetched_epoch and end >= asked.fetch_offset:
+        return False
+    answer.diverging_epoch = _Partition.EpochEndOffset(epoch=epoch, end_offset=end)
+    return True

@@ -56,7 +56,8 @@ def offset_commit(broker: Broker, client: Client, request: Request) -> Any:
             answer.error_code = ErrorCode.COORDINATOR_NOT_AVAILABLE
         return response
 
-    return broker.offsets.commit(body.group_id, positions).addCallbacks(lambda _: response, failed)
+    owner = "" if broker.rights.is_free(client.principal) else client.principal
+    return broker.offsets.commit(body.group_id, positions, owner).addCallbacks(lambda _: response, failed)
 
 
 def _may_commit(broker: Broker, body: Any) -> ErrorCode:

@@ -13,6 +13,7 @@ from eson.brokers.embedded.log.partition import Partition
 from eson.brokers.embedded.log.segment import Segment
 from eson.brokers.embedded.log.validation import OffsetOutOfRange, StorageFailed
 from eson.brokers.embedded.server.client import Broker, Client
+from eson.brokers.embedded.server.epochs import fenced
 from eson.brokers.embedded.server.rights import DELETE, DESCRIBE
 from eson.brokers.kafka.wire.apis import DeleteRecordsResponse, ListOffsetsResponse
 from eson.brokers.kafka.wire.batches import HEADER_SIZE, BatchHeader
@@ -25,7 +26,6 @@ _MARKS_FROM = {
     LATEST: 1, EARLIEST: 1, MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11,
 }  # fmt: skip
 """From which version of ListOffsets on each negative time means something."""
-_CURRENT_EPOCHS = (-1, 0)
 _VARINT_BITS = 63
 _Topic = ListOffsetsResponse.ListOffsetsTopicResponse
 _Partition = _Topic.ListOffsetsPartitionResponse
@@ -48,25 +48,25 @@ def list_offsets(broker: Broker, client: Client, request: Request) -> Any:
                 answer.error_code = ErrorCode.UNSUPPORTED_VERSION
                 continue
             try:
-                _look_up(broker.partition(found, asked.partition_index), asked, answer)
+                _look_up(broker, broker.partition(found, asked.partition_index), asked, answer)
             except OSError:
                 answer.error_code = ErrorCode.KAFKA_STORAGE_ERROR
         topics.append(_Topic(name=topic.name, partitions=answers))
     return ListOffsetsResponse(version=request.version, topics=topics)
 
 
-def _look_up(partition: Partition | None, asked: Any, answer: Any) -> None:
+def _look_up(broker: Broker, partition: Partition | None, asked: Any, answer: Any) -> None:
     """Raises `OSError`."""
     if partition is None:
         answer.error_code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         return
-    if asked.current_leader_epoch not in _CURRENT_EPOCHS:
-        answer.error_code = ErrorCode.UNKNOWN_LEADER_EPOCH
+    answer.error_code = fenced(broker, asked.current_leader_epoch)
+    if answer.error_code:
         return
     found = offset_for(partition, asked.timestamp)
     if found is not None:
         answer.offset, answer.timestamp = found
-        answer.leader_epoch = 0
+        answer.leader_epoch = partition.epochs.at(answer.offset)
 
 
 def offset_for(partition: Partition, timestamp: int) -> tuple[int, int] | None:

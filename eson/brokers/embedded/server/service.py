@@ -64,7 +64,7 @@ def open_broker(reactor: Any, settings: Settings, storage: Storage) -> Broker:
         topic = catalogue.by_id.get(UUID(topic_id))
         return limits_of({} if topic is None else topic.configs, settings.retention_ms)
 
-    partitions = Partitions(files, committer, f"{data}/log", limits, storage.now)
+    partitions = Partitions(files, committer, f"{data}/log", limits, storage.now, catalogue.epoch)
     return Broker(
         reactor,
         catalogue,
@@ -150,10 +150,8 @@ class EmbeddedService:
 
     async def start(self) -> Bound:
         """Listens, and says where.  Raises `OSError`, `CannotListenError`, `BadTlsFile`."""
-        await self.broker.catalogue.start()
-        known = self.broker.catalogue.topics
-        await self.broker.offsets.forget_topics(*(t for t in self.broker.offsets.topics() if t not in known))
-        self.broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
+        await self.broker.catalogue.start(self._storage.now())
+        await remove_leftovers(self.broker)
         settings, connections = self._settings, self.connections
         if settings.listen_tls:
             self._tls = ServerTls(Path(settings.certificate), Path(settings.key), "intermediate")
@@ -225,6 +223,18 @@ class EmbeddedService:
                     )
                 await broker.pause()
         await forget_groups(broker)
+
+
+async def remove_leftovers(broker: Broker) -> None:
+    """Ends what a crash interrupted: data and positions of topics that are gone.  Raises `StorageFailed`.
+
+    Not while the catalogue lacks something: what a topic held must not go with a line that was damaged.
+    """
+    if not broker.catalogue.is_whole():
+        return
+    known = broker.catalogue.topics
+    await broker.offsets.forget_topics(*(topic for topic in broker.offsets.topics() if topic not in known))
+    broker.partitions.remove_orphans({topic.id.hex for topic in known.values()})
 
 
 async def forget_groups(broker: Broker) -> None:
