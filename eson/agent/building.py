@@ -212,5 +212,6 @@ def build_agent(
         Writing(access, parts, streams, tasks, clock, limits),
         reconciler,
         tasks,
+        gaps,
         prepare,
     )
