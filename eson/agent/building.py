@@ -156,7 +156,7 @@ def build_agent(
         between,
         growth,
         local_processors,
-        Lapses(store, provided, clock, limits),
+        Lapses(store, provided, clock, scheduler, limits),
         {
             flows.CREATE: own_flows.undo_create,
             flows.UPDATE: own_flows.settle_update,
