@@ -211,9 +211,24 @@ class Processing:
 
     async def _check_twice(self, record: StoredProcessor) -> None:
         """Such as a command that is repeated because its answer was lost.  Raises `Conflict`."""
+        await self._warn_of_shared(record)
         for one in await self._store.processors(destination=record.destinations[0]):
             if _does(one) == _does(record):
                 raise Conflict(f"{one.id} does so already: each event would arrive twice")
+
+    async def _warn_of_shared(self, record: StoredProcessor) -> None:
+        """Another processor that carries the same events into the same flow may be meant, and is seldom."""
+        for name in record.destinations:
+            for one in await self._store.processors(destination=name):
+                both = sorted(set(record.sources) & set(one.sources))
+                if both and _does(one) != _does(record):
+                    _log.warn(
+                        "{id}: {other} carries {sources} into {flow} too: events may arrive there twice",
+                        id=record.id,
+                        other=one.id,
+                        sources=", ".join(both),
+                        flow=name,
+                    )
 
     async def _check_loops(self, sources: list[_Source], destinations: tuple[str, ...]) -> None:
         for source in sources:
