@@ -136,4 +136,4 @@ class Calls:
 
 def _longest_pause(attempts: int) -> timedelta:
     """After so many attempts before the last one."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(max(0, attempts), 16))
+    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(max(0, attempts), 16)))
