@@ -156,7 +156,7 @@ def build_agent(
         between,
         growth,
         local_processors,
-        Lapses(store, provided, clock, limits),
+        Lapses(store, provided, clock, scheduler, limits),
         {
             flows.CREATE: own_flows.undo_create,
             flows.UPDATE: own_flows.settle_update,
@@ -212,5 +212,6 @@ def build_agent(
         Writing(access, parts, streams, tasks, clock, limits),
         reconciler,
         tasks,
+        gaps,
         prepare,
     )

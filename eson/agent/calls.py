@@ -65,15 +65,21 @@ class Calls:
         try:
             with self._locks.hold(f"call {key}"):
                 call = await self._store.call(key)
-                if call is not None and (call.next is None or call.next <= self._clock.now()):
+                if call is not None and self._is_due(call):
                     await self._make(call)
         except Busy:
             pass  # it is being made
 
     async def due(self) -> list[str]:
         """Keys of the calls that are due."""
-        now = self._clock.now()
-        return [one.key for one in await self._store.calls() if one.next is None or one.next <= now]
+        return [one.key for one in await self._store.calls() if self._is_due(one)]
+
+    def _is_due(self, call: Call) -> bool:
+        if call.next is None:
+            return True
+        left = call.next - self._clock.now()
+        # what is farther away than it ever was set was so before the clock was moved back
+        return left <= timedelta(0) or left > _longest_pause(call.attempts - 1)
 
     async def _make(self, call: Call) -> None:
         try:
@@ -111,7 +117,7 @@ class Calls:
             note = self._audit.note(AGENT, "give up a call", call.copy or call.flow, outcome="failed")
             await self._store.apply(*self._done(call, call.copy), note)
             return
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(call.attempts, 16))
+        pause = _longest_pause(call.attempts)
         pause *= random.uniform(0.5, 1.0)
         later = self._clock.now() + pause
         try:
@@ -126,3 +132,8 @@ class Calls:
             await self.make(key)
         except EsonError as error:
             _log.warn("{key}: {reason}", key=key, reason=error.text)
+
+
+def _longest_pause(attempts: int) -> timedelta:
+    """After so many attempts before the last one."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(max(0, attempts), 16)))

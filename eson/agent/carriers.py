@@ -188,8 +188,7 @@ class Carriers:
     def told(self, caller: Caller, subscription: Subscription) -> ProcessorStatus | None:
         """Its processor's status as far as it is the caller's to know: errors name brokers, which strangers need not."""
         status = self.status(subscription)
-        ours = caller.principal.kind == "user" and not caller.principal.participant
-        if status is None or ours:
+        if status is None or caller.is_ours:
             return status
         return replace(status, last_error="")
 

@@ -216,7 +216,7 @@ class Comparing:
         try:
             # not locked: a start waits until its processor is ready, and an UNSUBSCRIBE need not wait for that
             now = await self._store.subscription(record.side, record.id)
-            if now is None or now.state is State.ENDED:
+            if now is None or now.state is State.ENDED or self._locks.held(lock):
                 return True
             if now.state is State.REQUESTED:
                 await self._start_requested(now)
@@ -233,7 +233,7 @@ class Comparing:
             return True
         # it may have been paused, stopped or ended while others were being started
         now = await self._store.processor(id)
-        if now is None or now.state in (State.REQUESTED, State.ENDED):
+        if now is None or now.state in (State.REQUESTED, State.ENDED) or self._locks.held(id):
             return True
         return await _tried(self._local.settle(now), id)
 

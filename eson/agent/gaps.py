@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from eson.agent.audit import AGENT, Audit
 from eson.processors.port import ProcessorStatus
 from eson.store.port import Store
 
 ACT = "miss events"
+_DETAIL = re.compile(r"partition \d+: offsets (\d+) to (\d+)\Z", re.ASCII)
 
 
 class Gaps:
@@ -33,3 +36,13 @@ class Gaps:
                 *(self._audit.note(AGENT, ACT, status.id, detail, "failed") for detail in new)
             )
             noted.update(new)
+
+    def missing(self, id: str) -> int | None:
+        """Records that the sources of a processor lost, as the audit log says; None until one was seen or read."""
+        noted = self._noted.get(id)
+        return None if noted is None else sum(map(_records, noted))
+
+
+def _records(detail: str) -> int:
+    found = _DETAIL.match(detail)
+    return int(found[2]) - int(found[1]) + 1 if found else 0

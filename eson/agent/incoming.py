@@ -16,7 +16,7 @@ from eson.agent.lineage import MAX_MARKS, Lineages, Loop
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock, RemoteFlow, RemoteSession
 from eson.agent.records import quietly
-from eson.agent.room import Room
+from eson.agent.room import NoRoom, Room, check_foreign
 from eson.agent.sessions import Sessions, is_gone
 from eson.agent.settings import MAX_PARTITIONS
 from eson.errors import BackendFailed, NotSupported, Refused, RemoteRefused
@@ -129,10 +129,13 @@ class Incoming:
         return [PutCredential(stored), self._audit.note(AGENT, "receive credential", record.copy)]
 
     async def _local_flow(self, record: Subscription, partitions: int) -> Flow:
-        """G, created if it is missing, with at least as many partitions as C.  Raises `Conflict` if it has fewer."""
+        """G, created if it is missing, with at least as many partitions as C.  Raises `NoRoom` if it has fewer."""
         flow = await self._store.flow(record.local)
         if flow is not None:
+            self._check_growth(record, flow, partitions)
             return await self._room.fit(flow, partitions, record.copy)
+        if not self._hosting.hosts(record.flow):
+            check_foreign(record.local, record.copy, partitions, "CREATE")
         namespace = self._hosting.namespace_of(record.local)
         await self._flows.check_name(record.local)
         plan = self._flows.plan(
@@ -140,6 +143,12 @@ class Incoming:
         )
         await self._room.check(plan, partitions)
         return await self._flows.make(plan, record.principal)
+
+    def _check_growth(self, record: Subscription, flow: Flow, partitions: int) -> None:
+        """Raises `NoRoom` if a flow that follows its source would grow beyond what is made for other participants."""
+        grows = flow.made_for == record.copy and flow.partitions < partitions
+        if grows and not self._hosting.hosts(record.flow):
+            check_foreign(flow.name, record.copy, partitions, "UPDATE")
 
     # The check, which renews the lease
 
@@ -192,6 +201,7 @@ class Incoming:
         flow = await self._store.flow(record.local)
         if flow is None or flow.partitions >= partitions or flow.made_for != record.copy:
             return
+        self._check_growth(record, flow, partitions)
         with self._locks.hold(flow.name):
             flow = await self._store.flow(flow.name)
             if flow is not None:
@@ -233,7 +243,8 @@ class Incoming:
         if isinstance(error, Loop):
             return await self.end(record, Reason.LOOP, AGENT)
         if asked or (record.state in WAITING and not isinstance(error, RemoteRefused)):
-            return await self.end(record, Reason.ERROR, AGENT, error.text)
+            reason = Reason.PARTITIONS if isinstance(error, NoRoom) else Reason.ERROR
+            return await self.end(record, reason, AGENT, error.text)
         return record
 
     async def ended_there(self, record: Subscription, reason: str) -> Subscription:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from eson.agent.carriers import SECOND_LEG
 from eson.agent.limiting import limited
+from eson.errors import TryLater
+from eson.model.names import PROCESSOR_ID
+from eson.model.subscriptions import Side, State
 from eson.processors.port import ProcessorOrder, Processors, ProcessorStatus
 from eson.store.port import DropJournal, PutJournal, Store
 
@@ -16,10 +20,36 @@ class KeptJournals:
     def __init__(self, processors: Processors, store: Store) -> None:
         self._processors = processors
         self._store = store
+        self._starting: dict[str, set[object]] = {}
+        """By processor, the starts that have not reached its process yet; who ends it takes them out."""
 
     async def create(self, order: ProcessorOrder) -> None:
-        await self._processors.create(await self._known(order))
+        """Raises `TryLater` too if it was ended or stopped while this was on its way: it is not started again."""
+        start = object()
+        self._starting.setdefault(order.id, set()).add(start)
+        try:
+            known = None if await self._is_over(order.id) else await self._known(order)
+            if known is None or start not in self._starting.get(order.id, ()):
+                raise TryLater(f"Processor {order.id} was ended")
+        finally:
+            self._over(order.id, start)
+        await self._processors.create(known)
         await self.keep(order.id)
+
+    def _over(self, id: str, start: object) -> None:
+        starts = self._starting.get(id, set())
+        starts.discard(start)
+        if not starts:
+            self._starting.pop(id, None)
+
+    async def _is_over(self, id: str) -> bool:
+        """Whether what it was to carry has ended, as far as there is a record of it."""
+        if PROCESSOR_ID.match(id):
+            processor = await self._store.processor(id)
+            return processor is None or processor.state is State.ENDED
+        records = [await self._store.subscription(side, id.removeprefix(SECOND_LEG)) for side in Side]
+        states = [one.state for one in records if one is not None]
+        return bool(states) and all(state is State.ENDED for state in states)
 
     async def update(self, order: ProcessorOrder) -> None:
         await self._processors.update(await self._known(order))
@@ -48,9 +78,11 @@ class KeptJournals:
         await self._processors.resume(id)
 
     async def stop_processor(self, id: str) -> None:
+        self._starting.pop(id, None)
         await self._processors.stop_processor(id)
 
     async def destroy(self, id: str) -> None:
+        self._starting.pop(id, None)
         await self._processors.destroy(id)
         await self._store.apply(DropJournal(id))
 

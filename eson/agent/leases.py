@@ -10,7 +10,7 @@ from eson.agent.carriers import needs_lease
 from eson.agent.copies import Copies
 from eson.agent.hosting import Limits
 from eson.agent.locks import Locks
-from eson.agent.ports import Clock
+from eson.agent.ports import Clock, Scheduler
 from eson.agent.records import every_subscription, quietly
 from eson.errors import Busy
 from eson.model.principals import Caller
@@ -19,6 +19,8 @@ from eson.store.port import DropCredential, DropProcessor, DropSubscription, Put
 
 RENEWALS = 100
 """A renewal is written down when this part of the lease has passed since the last, so that checks cost no writes."""
+JUMP = timedelta(minutes=1)
+"""What the time of day may gain on our own seconds between two looks: beyond it somebody moved it."""
 
 
 class Leases:
@@ -34,7 +36,8 @@ class Leases:
         if renewed is None or subscription.principal not in caller.principals:
             return subscription
         now = self._clock.now()
-        if now - renewed < self._limits.lease / RENEWALS:
+        # one that was renewed later than now was so before the clock was moved back
+        if renewed <= now < renewed + self._limits.lease / RENEWALS:
             return subscription
         try:
             with self._locks.hold(subscription.copy):
@@ -51,16 +54,28 @@ class Leases:
 class Lapses:
     """What ends by itself."""
 
-    def __init__(self, store: Store, copies: Copies, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, copies: Copies, clock: Clock, scheduler: Scheduler, limits: Limits
+    ) -> None:
         self._store = store
         self._copies = copies
         self._clock = clock
+        self._scheduler = scheduler
         self._limits = limits
         self._began = clock.now()
+        self._looked = self._began, scheduler.seconds()
+
+    def _follow(self, now: datetime) -> None:
+        """Begins anew if the clock was moved, or the machine slept: in hours that never were, nobody could renew."""
+        then, seconds = self._looked
+        self._looked = now, self._scheduler.seconds()
+        if abs(now - then - timedelta(seconds=self._looked[1] - seconds)) > JUMP:
+            self._began = now
 
     async def end_lapsed(self) -> bool:
         """Ends copies whose lease ran out and requests that nobody approved; whether all that was due succeeded."""
         now = self._clock.now()
+        self._follow(now)
         due: list[tuple[str, Reason]] = []
         async for one in every_subscription(self._store, Side.PROVIDER):
             reason = self._lapsed(one, now)

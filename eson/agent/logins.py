@@ -167,6 +167,7 @@ class Logins:
                 operator=account.operator,
                 mechanism=mechanism,
                 tls=tls,
+                agent_of=account.participant,
             )
         principal = _principal(authorisation)
         if principal is None or not account.participant or principal.participant != account.participant:

@@ -96,6 +96,8 @@ class Delayed(Protocol):
 
 
 class Scheduler(Protocol):
-    """The part of a reactor that the agent needs."""
+    """The part of a reactor that the agent needs.  Its seconds go on as ever when somebody moves the time of day."""
+
+    def seconds(self) -> float: ...
 
     def callLater(self, delay: float, what: Callable[..., Any], *args: Any) -> Delayed: ...

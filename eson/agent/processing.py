@@ -24,7 +24,7 @@ from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
 from eson.agent.records import quietly
-from eson.agent.room import Room
+from eson.agent.room import NoRoom, Room
 from eson.errors import (
     Conflict,
     LimitReached,
@@ -211,9 +211,24 @@ class Processing:
 
     async def _check_twice(self, record: StoredProcessor) -> None:
         """Such as a command that is repeated because its answer was lost.  Raises `Conflict`."""
+        await self._warn_of_shared(record)
         for one in await self._store.processors(destination=record.destinations[0]):
             if _does(one) == _does(record):
                 raise Conflict(f"{one.id} does so already: each event would arrive twice")
+
+    async def _warn_of_shared(self, record: StoredProcessor) -> None:
+        """Another processor that carries the same events into the same flow may be meant, and is seldom."""
+        for name in record.destinations:
+            for one in await self._store.processors(destination=name):
+                both = sorted(set(record.sources) & set(one.sources))
+                if both and _does(one) != _does(record):
+                    _log.warn(
+                        "{id}: {other} carries {sources} into {flow} too: events may arrive there twice",
+                        id=record.id,
+                        other=one.id,
+                        sources=", ".join(both),
+                        flow=name,
+                    )
 
     async def _check_loops(self, sources: list[_Source], destinations: tuple[str, ...]) -> None:
         for source in sources:
@@ -256,7 +271,8 @@ class Processing:
                 await self._advance(record)
             except Refused as error:
                 _log.warn("{id} is given up: {reason}", id=id, reason=error.text)
-                await self._end(record, Reason.ERROR, AGENT)
+                reason = Reason.PARTITIONS if isinstance(error, NoRoom) else Reason.ERROR
+                await self._end(record, reason, AGENT)
 
     async def _advance(self, record: StoredProcessor) -> StoredProcessor:
         """Subscriptions, flows, offsets, processor; each step may be repeated."""

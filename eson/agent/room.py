@@ -14,6 +14,13 @@ from eson.errors import Conflict
 from eson.model.flows import Flow
 from eson.store.port import PutFlow, Store
 
+FOREIGN_PARTITIONS = 200
+"""As many are made for a copy at another participant: its agent says how many it has, our broker bears them."""
+
+
+class NoRoom(Conflict):
+    """The destination has too few partitions, and shall not be given more.  Retry: after it was given them."""
+
 
 class Room:
     def __init__(self, store: Store, parts: Parts, audit: Audit) -> None:
@@ -31,7 +38,7 @@ class Room:
             # else the queue is of a creation that did not end
             queue = await self._parts.find_queue(flow)
             if queue is not None and queue.partitions < needed:
-                raise Conflict(
+                raise NoRoom(
                     f"the queue {flow.topic} is there already with {_count(queue.partitions)}, its source has {needed}:"
                     " add partitions to it, or choose another flow"
                 )
@@ -81,8 +88,17 @@ class Room:
         return flow
 
 
-def _too_few(flow: Flow, have: int, needed: int) -> Conflict:
-    return Conflict(
+def check_foreign(local: str, copy: str, needed: int, verb: str) -> None:
+    """Whether so many may be made for a copy at another participant.  Raises `NoRoom`, which tells how to have them."""
+    if needed > FOREIGN_PARTITIONS:
+        raise NoRoom(
+            f"{copy} has {_count(needed)}, and no more than {FOREIGN_PARTITIONS} are made for another participant's flow:"
+            f" {verb} FLOW {local} partitions={needed} first"
+        )
+
+
+def _too_few(flow: Flow, have: int, needed: int) -> NoRoom:
+    return NoRoom(
         f"{flow.name} has {_count(have)}, its source has {needed}: UPDATE FLOW {flow.name} partitions={needed} first,"
         " or choose another flow"
     )

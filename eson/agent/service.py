@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from eson.agent.gaps import Gaps
 from eson.agent.reading import Reader, Reading
 from eson.agent.reconciler import Reconciler
 from eson.agent.tasks import Tasks
@@ -31,6 +32,7 @@ class Agent:
         writing: Writing,
         reconciler: Reconciler,
         tasks: Tasks,
+        gaps: Gaps,
         prepare: Callable[[], Awaitable[None]],
     ) -> None:
         self._use_cases = use_cases
@@ -38,6 +40,7 @@ class Agent:
         self._writing = writing
         self._reconciler = reconciler
         self._tasks = tasks
+        self._gaps = gaps
         self._prepare = prepare
         self._stopping = False
 
@@ -80,6 +83,10 @@ class Agent:
         self._stopping = True
         self._reconciler.stop()
         await self._tasks.stop()
+
+    def missing(self, processor: str) -> int | None:
+        """Records that its sources lost since it was created; None while none was seen."""
+        return self._gaps.missing(processor)
 
     async def reconcile(self, whole: bool = True) -> bool:
         """One pass now; whether nothing is left to be done."""

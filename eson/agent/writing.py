@@ -125,12 +125,19 @@ class Writer:
         try:
             await self._sink.send(batch)
         except EsonError as error:
+            self._count(error)
             self._fail(error)
         except Exception:  # whatever it is, what was not confirmed is not counted
             _log.failure("{flow}: a batch could not be sent", flow=self._flow)
             self._fail(BackendFailed("The broker failed"))
         else:
             self._written += len(batch)
+
+    def _count(self, error: EsonError) -> None:
+        """What was written of a batch before it failed."""
+        some = error.context.get("written")
+        if isinstance(some, int):
+            self._written += some
 
     def _fail(self, error: EsonError) -> None:
         self._error = self._error or error

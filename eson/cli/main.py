@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -16,6 +17,8 @@ from eson.cli.running import Interrupted
 from eson.errors import EsonError
 
 INTERRUPTED = 130
+UNREAD = 141
+"""As of a filter that ends by SIGPIPE: nobody reads what it prints."""
 _WITH_VALUE = frozenset({"-c", "--config", "-a", "--agent", "--nameserver", "-o", "--output"})
 _FLAGS = frozenset({"-d", "--debug"})
 
@@ -28,7 +31,13 @@ class Fnua(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # else it would fail at the very end, where nobody catches it
+            return result
+        except BrokenPipeError:
+            # what is left in the buffer would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(UNREAD)
         except EsonError as error:
             account = account_of(error)
             click.echo(f"fnua: {printable(account.text)}", err=True)

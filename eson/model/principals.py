@@ -65,7 +65,8 @@ class Caller:
     """A logged-in peer: the principal and what its account adds.
 
     `account` is the name it logged in with (empty: anonymous); `home` the home namespace ("" if none);
-    `operator` may do all; `mechanism` and `tls` are those of the session, for WHOAMI.
+    `operator` may do all; `mechanism` and `tls` are those of the session, for WHOAMI; `agent_of` is the participant whose
+    agent logged in with an account that we gave it ("" for our own people).
     """
 
     principal: Principal
@@ -75,6 +76,12 @@ class Caller:
     operator: bool = False
     mechanism: str = ""
     tls: bool = False
+    agent_of: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is one of this participant's own users."""
+        return self.principal.kind == "user" and not self.principal.participant and not self.agent_of
 
     @property
     def principals(self) -> frozenset[Principal]:

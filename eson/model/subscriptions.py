@@ -32,6 +32,7 @@ class Reason(enum.Enum):
     REVOKED = "revoked"
     FLOW_DELETED = "flow-deleted"
     LOOP = "loop"
+    PARTITIONS = "partitions"
     ERROR = "error"
 
 

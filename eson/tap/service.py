@@ -158,7 +158,7 @@ class Participant(Service):
         )
         factories = self._open_fnap(agent, logins, brokers)
         self._watch_accounts(store, factories)
-        self._open_metrics(processors, factories, brokers)
+        self._open_metrics(processors, agent, factories, brokers)
         self._state.tell_listeners({**self._listeners.told(), "brokers": brokers.listeners()})
         self.log.info("eson: ready")
 
@@ -251,10 +251,13 @@ class Participant(Service):
 
         self._undoing.add(name, stop)
 
-    def _open_metrics(self, processors: Processors, factories: list[FnapFactory], brokers: Brokers) -> None:
+    def _open_metrics(
+        self, processors: Processors, agent: Agent, factories: list[FnapFactory], brokers: Brokers
+    ) -> None:
         counts = self._listeners.names.counts
         observed = Observed(
             processors=processors,
+            missing=agent.missing,
             sessions=lambda: sum(map(len, factories)),
             outcomes=lambda: factories[0].outcomes + factories[1].outcomes,
             queries=lambda: {"udp": counts.udp, "tcp": counts.tcp},

@@ -26,11 +26,14 @@ from eson.processors.port import STATES, Processors, ProcessorStatus
 class Observed:
     """What is shown; each part is asked anew for every request.
 
-    `sessions`: open FNAP sessions; `outcomes`: how ended sessions ended; `queries`: answered DNS queries by transport;
-    `failing`: names of parts that do not work, such as a broker that cannot be reached.
+    `missing`: records that a processor's sources lost, by its id, None while none was seen: not what the process remembers,
+    which is less after a start and after many gaps; `sessions`: open FNAP sessions; `outcomes`: how ended sessions ended;
+    `queries`: answered DNS queries by transport; `failing`: names of parts that do not work, such as a broker that cannot
+    be reached.
     """
 
     processors: Processors
+    missing: Callable[[str], int | None]
     sessions: Callable[[], int]
     outcomes: Callable[[], Mapping[str, int]]
     queries: Callable[[], Mapping[str, int]]
@@ -43,7 +46,7 @@ class _Observations(Collector):
 
     def collect(self) -> Iterable[Metric]:
         statuses = list(_statuses(self._observed.processors))
-        yield from _of_processors(statuses)
+        yield from _of_processors(statuses, self._observed.missing)
         yield GaugeMetricFamily("eson_sessions", "Open FNAP sessions.", value=self._observed.sessions())
         yield _counted(
             "eson_sessions_ended", "FNAP sessions by how they ended.", "outcome", self._observed.outcomes()
@@ -60,7 +63,9 @@ def _statuses(processors: Processors) -> Iterator[ProcessorStatus]:
             yield status
 
 
-def _of_processors(statuses: Sequence[ProcessorStatus]) -> Iterator[Metric]:
+def _of_processors(
+    statuses: Sequence[ProcessorStatus], missing: Callable[[str], int | None]
+) -> Iterator[Metric]:
     states = GaugeMetricFamily("eson_processors", "Processors by state.", labels=["state"])
     counted: Counter[str] = Counter(status.state for status in statuses)
     for state in STATES:
@@ -101,7 +106,11 @@ def _of_processors(statuses: Sequence[ProcessorStatus]) -> Iterator[Metric]:
         if status.last_event is not None:
             last.add_metric(labels, status.last_event.timestamp())
         restarts.add_metric(labels, status.restarts)
-        gaps.add_metric(labels, sum(end - first + 1 for _, first, end in status.gaps))
+        lost = missing(status.id)
+        if lost is None and status.lag is not None and not status.gaps:
+            lost = 0  # whoever tells its lag tells all gaps that it knows
+        if lost is not None:
+            gaps.add_metric(labels, lost)
     yield from (state_of, lag, rate, last, restarts, gaps)
 
 

@@ -31,10 +31,12 @@ USUAL = Limits()
 
 
 class Time(Clock):
-    """One clock for timers and for what the agents take for the date."""
+    """One clock for timers and for what the agents take for the date; `moved`: by as much as somebody set it."""
+
+    moved = timedelta(0)
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.seconds())
+        return START + timedelta(seconds=self.seconds()) + self.moved
 
 
 @dataclass

@@ -270,6 +270,30 @@ def test_exactly_the_events_before_the_first_bad_one_are_written() -> None:
         assert len(world.unix.broker.records(F)) == before + 5
 
 
+@pytest.mark.parametrize("error", [TooLarge("too large", written=3), BackendFailed("gone", written=3)])
+def test_what_was_written_of_the_batch_that_failed_is_counted(error: EsonError) -> None:
+    world = World()
+    world.flow(F)
+    sink, writer = stiff(world)
+
+    async def refuse(records: Any) -> None:
+        raise error
+
+    async def writing() -> None:
+        await writer.write(event(0))
+        for number in range(1, 6):
+            await writer.write(event(number))
+
+    run(writing())
+    sink.sink.send = refuse
+    first = sink.batches[0]
+    sink.take()
+    with pytest.raises(WriteStopped) as stopped:
+        run(writer.finish())
+    assert first == 1
+    assert stopped.value.written == 3
+
+
 class Stiff:
     """A sink that takes a batch when it is told to."""
 

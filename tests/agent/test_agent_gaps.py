@@ -33,3 +33,17 @@ def test_each_gap_is_written_down_once() -> None:
         ("agent", "miss events", ID, "failed", "partition 0: offsets 3 to 9"),
         ("agent", "miss events", ID, "failed", "partition 1: offsets 0 to 0"),
     ]
+
+
+def test_what_is_missing_is_counted_from_what_was_written_down() -> None:
+    """Also what the process has forgotten, and after the agent was started again."""
+    store = MemoryStore()
+    gaps = Gaps(store, Audit(SystemClock()))
+    assert gaps.missing(ID) is None
+    run(gaps.note(status((0, 3, 9), (1, 0, 0))))
+    assert gaps.missing(ID) == 8
+    run(gaps.note(status((2, 5, 6))))
+    assert gaps.missing(ID) == 10
+    again = Gaps(store, Audit(SystemClock()))
+    run(again.note(status((2, 5, 6))))
+    assert again.missing(ID) == 10

@@ -178,3 +178,45 @@ def test_a_loop_that_came_to_be_elsewhere_is_ended_by_the_check() -> None:
         subscriber(world, copy).reason,
     }
     assert "loop" in reasons
+
+
+def test_hours_that_never_were_end_no_lease() -> None:
+    """Somebody sets the clock of the provider, or its machine slept: its subscribers are as they were."""
+    world = World(HOURS)
+    copy = world.subscribed()
+    hours(world, 0.5)
+    world.time.moved = timedelta(hours=5)
+    world.settle(61)
+    assert provider(world, copy).state is State.ACTIVE
+    hours(world, 0.5)
+    world.network.cut |= {"emiliano.ar", "unix.ar"}
+    hours(world, 1.9)
+    assert provider(world, copy).state is State.ACTIVE
+    hours(world, 0.3)
+    assert (provider(world, copy).state, provider(world, copy).reason) == (State.ENDED, "lease")
+
+
+def test_a_clock_that_is_moved_back_makes_no_lease_longer() -> None:
+    world = World(HOURS)
+    world.time.moved = timedelta(days=300)
+    copy = world.subscribed()
+    world.time.moved = timedelta(0)
+    hours(world, 0.2)
+    assert provider(world, copy).renewed <= world.time.now(), "it is renewed as ever"
+    world.network.cut |= {"emiliano.ar", "unix.ar"}
+    hours(world, 2.2)
+    assert provider(world, copy).state is State.ENDED
+
+
+def test_a_clock_that_is_moved_back_holds_up_no_call() -> None:
+    """What was left to a call is told as soon as the other side is there again."""
+    world = World()
+    copy = world.subscribed()
+    world.network.cut |= {"emiliano.ar", "unix.ar"}
+    assert world.say(EMILIANO, f"UNSUBSCRIBE {copy}") == "220 OK"
+    world.settle(15)
+    world.time.moved = -timedelta(days=300)
+    world.network.cut.clear()
+    world.settle(70)
+    assert run(world.emiliano.store.calls()) == []
+    assert provider(world, copy).state is State.ENDED

@@ -212,7 +212,9 @@ def test_another_participants_agent_acts_for_its_users(house: House) -> None:
         frozenset(),
         False,
     )
-    assert authorise(house, "emiliano").principal == user("emiliano")
+    itself = authorise(house, "emiliano")
+    assert (itself.principal, itself.is_ours) == (user("emiliano"), False), "though the account is ours"
+    assert authorise(house, "test").is_ours
     assert house.audited()[0][:3] == ("user:ana@emiliano.ar", "emiliano", "ok")
 
 

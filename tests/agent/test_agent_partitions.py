@@ -284,9 +284,48 @@ def test_an_approval_that_comes_too_late_ends_with_the_reason() -> None:
     world.settle(70)
     for ports, side in ((world.unix, Side.PROVIDER), (world.emiliano, Side.SUBSCRIBER)):
         assert run(ports.store.subscription(side, copy)).state is State.ENDED
-    ((object, detail),) = notes(world, "end subscription: error")
+    assert "\nreason=partitions\n" in world.say(EMILIANO, f"DESCRIBE FLOW {copy}")
+    ((object, detail),) = notes(world, "end subscription: partitions")
     assert object == copy
     assert f"UPDATE FLOW {G} partitions=3" in detail
+
+
+def test_a_source_that_grew_before_its_processor_began_ends_it_with_the_reason() -> None:
+    world = World()
+    world.flow(A)
+    world.flow(B)
+    world.unix.broker.down = True
+    id = world.say(TEST, f"REPLICATE {A} {B}").split()[2]
+    world.unix.broker.down = False
+    grow(world, A, 3)
+    world.settle(70)
+    assert "\nreason=partitions\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
+
+
+def test_no_other_participant_makes_our_flow_larger_than_we_allow() -> None:
+    """What is there goes on; more is ours to give."""
+    world = World()
+    copy = world.subscribed()
+    for asked, have in ((200, 200), (1000, 200)):
+        world.say(TEST, f"UPDATE FLOW {F} partitions={asked}")
+        world.settle(310)
+        assert partitions(world, G) == have
+    assert run(world.emiliano.store.subscription(Side.SUBSCRIBER, copy)).state is State.ACTIVE
+    assert world.say(EMILIANO, f"UPDATE FLOW {G} partitions=1000") == f"220 OK {G}"
+
+
+def test_no_flow_is_made_with_as_many_partitions_as_another_participant_likes() -> None:
+    world = World()
+    world.flow(f"{F} visibility=public partitions=201")
+    refused = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}")
+    assert refused.startswith("554 Conflict: ")
+    assert (
+        f"no more than 200 are made for another participant's flow: CREATE FLOW {G} partitions=201" in refused
+    )
+    assert_nothing_of_it(world)
+    assert G not in world.emiliano.broker.queues
+    world.say(EMILIANO, f"CREATE FLOW {G} partitions=201")
+    assert world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").startswith("220 DATA")
 
 
 def test_a_flow_that_is_hidden_is_refused_in_the_words_of_subscribe() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from eson.agent.hosting import Limits
 from eson.brokers.port import Record
@@ -405,3 +406,16 @@ def test_a_kind_that_the_processors_cannot_be_is_not_offered() -> None:
     run(world.provider.start())
     assert world.say(TEST, f"SIGNAL {A} TO {B}") == "502 Not offered here: processors of kind signal"
     assert run(world.unix.store.processors()) == []
+
+
+def test_two_that_share_source_and_destination_carry_each_event_twice_and_the_log_says_so() -> None:
+    world = World()
+    for name in "abc":
+        world.flow(f"{name}.flows.unix.ar")
+    a, b, c = (f"{name}.flows.unix.ar" for name in "abc")
+    first = world.say(TEST, f"DISTRIBUTE {a} TO {b} {c}").split()[2]
+    with capturedLogs() as logs:
+        second = world.say(TEST, f"REPLICATE {a} {b}").split()[2]
+        world.say(TEST, f"REPLICATE {b} {c}")
+    (warned,) = [one for one in logs if "arrive there twice" in (one["log_format"] or "")]
+    assert (warned["id"], warned["other"], warned["sources"], warned["flow"]) == (second, first, a, b)

@@ -193,6 +193,26 @@ def test_what_a_broker_makes_its_processor_say_breaks_no_line() -> None:
     assert len(reply) < 1000
 
 
+def test_an_agent_with_an_account_of_ours_is_not_told_of_our_brokers() -> None:
+    """It acts as that account (`as: account`), and is another participant's all the same."""
+    world = World()
+    world.flow(f"{F} visibility=public")
+    agent = Caller(user("emiliano"), account="emiliano", tls=True, agent_of="emiliano.ar")
+    copy = world.say(agent, f"SUBSCRIBE {F}").split()[2]
+    world.unix.processors.change(copy, state="unreachable", last_error="kf1.inside:9092 is away")
+    world.settle(1)
+    for line in (
+        f"DESCRIBE FLOW {copy}",
+        "GET SUBSCRIPTIONS",
+        f"DESCRIBE PROCESSOR {copy}",
+        "GET PROCESSORS",
+    ):
+        told = world.say(agent, line)
+        assert "unreachable" in told
+        assert "inside" not in told
+    assert "inside" in world.say(TEST, f"GET SUBSCRIBERS {F}")
+
+
 def test_strangers_are_not_told_of_our_brokers() -> None:
     """Another participant's user and who has no name see that it fails; where our brokers are is ours to know."""
     world = World()

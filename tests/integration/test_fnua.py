@@ -95,6 +95,23 @@ def test_a_follower_prints_at_once_and_ends_by_ctrl_c(unix: Participant) -> None
     assert (follower.returncode, out, err) == (0, b"", b"")
 
 
+@pytest.mark.parametrize("words", [("read", "many.flows.unix.ar"), ("get", "flows")], ids=["read", "get"])
+def test_who_reads_no_further_ends_it_quietly(unix: Participant, words: tuple[str, str]) -> None:
+    """`fnua … | head -1`, whose pipe is closed while much or little waits to be written."""
+    fnua = Fnua(unix)
+    if words[0] == "read":
+        fnua.run("create", "flow", words[1])
+        fnua.run("write", words[1], text=lines_of(5000))
+    with fnua.start(*words) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        if words[0] == "read":
+            assert reader.stdout.readline()
+        reader.stdout.close()
+        assert reader.stderr.read() == b""
+    assert reader.returncode == 141, "as the shell says of a filter that SIGPIPE ended"
+
+
 def test_a_writer_is_fed_by_a_pipe_as_it_comes(unix: Participant) -> None:
     """Nobody waits for the end of the input: what came is there for readers."""
     fnua = Fnua(unix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from servers.embedded import StartEmbedded
 from servers.false_clock import HOUR, FalseClock
 from servers.kafka import Kafka
 from servers.kafka_topics import Feed, Topics, bridge
+from servers.pair import Member, Pair, differences
+from servers.participant import eventually
 from servers.processor import ProcessorChild
 
 MOVES = (HOUR, -HOUR, 0)
@@ -84,3 +87,45 @@ def test_who_waits_at_an_embedded_broker(start_embedded: StartEmbedded, tmp_path
     assert message is not None
     assert message.error().code() == KafkaError._PARTITION_EOF
     consumer.close()
+
+
+F, G = "time.flows.unix.ar", "time.flows.emiliano.ar"
+
+
+def write(member: Member, *numbers: int) -> None:
+    with member.session() as wire:
+        assert wire.reply(f"WRITE {F}")[0].startswith("354 ")
+        for number in numbers:
+            wire.send(json.dumps({"source": "/test", "type": "test", "data": number}))
+        assert wire.reply(".") == [f"220 OK {len(numbers)}"]
+
+
+def test_the_clock_of_an_agent(tmp_path: Path) -> None:
+    """Of a provider, by more than its leases last: the subscription stays, and both sides hear of each other."""
+    pair, clock = Pair(tmp_path), FalseClock(tmp_path / "clock")
+    # read once a second: an agent asks for the time all the while
+    del clock.environment["FAKETIME_NO_CACHE"]
+    pair.provider.environment = clock.environment | {"FAKETIME_CACHE_DURATION": "1"}
+    pair.provider.settings["copies"] = {"lease": "30m"}
+    # a name server that knows nothing of it, and says so at once
+    names = pair.provider.settings["names"]
+    names["resolve"]["nowhere.ar"] = names["listen"][0]
+    with pair:
+        assert pair.provider.ask(f"CREATE FLOW {F} visibility=public") == [f"220 OK {F}"]
+        reply = pair.subscriber.ask(f"SUBSCRIBE {F} LOCAL {G} AS once")
+        copy = reply[1].split()[-1]
+        for number, seconds in enumerate(MOVES):
+            clock.move(seconds)
+            time.sleep(1.1)
+            # what fails makes the agent look soon at what is due, leases among it
+            failed = pair.provider.ask("SUBSCRIBE x.flows.nowhere.ar LOCAL x.flows.unix.ar")
+            assert failed[0].startswith("456 ")
+            write(pair.provider, number)
+            eventually(lambda: len(pair.subscriber.items(f"READ {G}")) == number + 1, SOON)  # noqa: B023
+        assert [one["data"] for one in pair.subscriber.items(f"READ {G}")] == [0, 1, 2]
+        assert pair.subscriber.ask(f"SUBSCRIBE {F} LOCAL {G} AS once") == reply, "it is the same as ever"
+        assert pair.provider.ask(f"PAUSE SUBSCRIPTION {copy}") == ["220 OK"]
+        assert pair.subscriber.ask(f"UNSUBSCRIBE {copy}") == ["220 OK"]
+        eventually(lambda: differences(pair) == [], SOON)
+        for one in pair.both:
+            assert "Traceback" not in one.log()

@@ -60,7 +60,7 @@ class World:
         self.reactor, self.run, self.listen = reactor, in_reactor, listen
         self.authority = Authority(directory)
         self.own = self.authority.issue("fnaa.emiliano.ar", "emiliano.ar")
-        self.hosts = {AGENT: "127.0.0.1", "kf1.unix.ar": "127.0.0.1"}
+        self.hosts: Any = {AGENT: "127.0.0.1", "kf1.unix.ar": "127.0.0.1"}
 
     def remotes(
         self, port: int, policy: AddressPolicy = OPEN, tls: bool = True, **named: Any
@@ -318,6 +318,30 @@ def test_names_of_others_do_not_lead_into_our_network(world: World, address: str
     agent = LyingAgent()
     world.hosts[AGENT] = address
     world.unreachable(world.remotes(world.serve(agent), AddressPolicy()))
+    assert agent.connections == 0
+
+
+class Rebinding(dict[str, str]):
+    """Hosts whose address is another one each time that somebody asks, as whoever holds the zone likes."""
+
+    def __init__(self, *addresses: str) -> None:
+        super().__init__({AGENT: ""})
+        self.addresses, self.asked = addresses, 0
+
+    def __getitem__(self, host: str) -> str:
+        self.asked += 1
+        return self.addresses[min(self.asked, len(self.addresses)) - 1]
+
+
+def test_a_name_that_leads_elsewhere_once_it_was_checked_leads_nowhere(world: World) -> None:
+    """What is connected to is the address that was checked; what DNS says a moment later counts for nothing."""
+    agent = LyingAgent()
+    world.hosts = Rebinding("127.0.0.2", "127.0.0.1")
+    remotes = world.remotes(world.serve(agent), AddressPolicy.of(["127.0.0.2/32"]))
+    world.unreachable(remotes)
+    assert world.hosts.asked == 1, "asked again, the name would have led to us"
+    world.unreachable(remotes)
+    assert world.hosts.asked == 2, "the next time it is checked anew"
     assert agent.connections == 0
 
 

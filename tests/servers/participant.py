@@ -44,6 +44,8 @@ class Participant:
         self.ca = self.state / "keys" / "ca.pem"
         """What clients must trust."""
         self._family: list[psutil.Process] = []
+        self.environment: dict[str, str] = {}
+        """What it is started with beside our own."""
         self.told = run_eson(
             "init", domain, "--dir", str(self.directory), *(["--draft"] if draft else [])
         ).stdout
@@ -97,6 +99,7 @@ class Participant:
                 stderr=log,
                 cwd=self.directory,
                 start_new_session=True,
+                env={**os.environ, **self.environment},
             )
         if wait:
             self.wait_until_ready()

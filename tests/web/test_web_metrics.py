@@ -34,9 +34,19 @@ def processors() -> MemoryProcessors:
     return found
 
 
-def get(path: str, processors: MemoryProcessors, failing: tuple[str, ...] = ()) -> tuple[int, str]:
+def get(
+    path: str, processors: MemoryProcessors, failing: tuple[str, ...] = (), **gaps: Any
+) -> tuple[int, str]:
+    missing: dict[str, int] = gaps.get("missing", {})
     site = metrics_site(
-        Observed(processors, lambda: 3, lambda: {"quit": 5, "gone": 1}, lambda: {"udp": 7}, lambda: failing)
+        Observed(
+            processors,
+            lambda id: missing.get(id),
+            lambda: 3,
+            lambda: {"quit": 5, "gone": 1},
+            lambda: {"udp": 7},
+            lambda: failing,
+        )
     )
     site.timeOut = None
     channel = site.buildProtocol(None)
@@ -62,8 +72,8 @@ def labels(**pairs: str) -> frozenset[tuple[str, str]]:
 def test_what_a_processor_says_is_what_metrics_show(processors: MemoryProcessors) -> None:
     """Lag, rate, last event, restarts and missing records of each; states counted, also those that nobody is in."""
     when = datetime(2026, 11, 16, tzinfo=UTC)
-    processors.change("a.f.example.org", lag=12, rate=3.5, last_event=when, restarts=2, gaps=((0, 10, 19),))
-    status, text = get("/metrics", processors)
+    processors.change("a.f.example.org", lag=12, rate=3.5, last_event=when, restarts=2, gaps=((0, 15, 19),))
+    status, text = get("/metrics", processors, missing={"a.f.example.org": 10})
     found = samples(text)
     mine = labels(processor="a.f.example.org", kind="bridge")
     assert status == 200
@@ -74,6 +84,17 @@ def test_what_a_processor_says_is_what_metrics_show(processors: MemoryProcessors
     assert found["eson_processor_missing_records_total", mine] == 10
     assert found["eson_processors", labels(state="running")] == 2
     assert found["eson_processors", labels(state="failing")] == 0
+
+
+def test_a_counter_of_missing_records_never_begins_anew(processors: MemoryProcessors) -> None:
+    """No sample before it is known, rather than a zero behind which all would be counted again."""
+    name, mine = "eson_processor_missing_records_total", labels(processor="a.f.example.org", kind="bridge")
+    assert (name, mine) not in samples(get("/metrics", processors)[1])
+    processors.change("a.f.example.org", lag=0)
+    assert samples(get("/metrics", processors)[1])[name, mine] == 0
+    processors.change("a.f.example.org", gaps=((0, 15, 19),))
+    assert (name, mine) not in samples(get("/metrics", processors)[1]), "not read yet"
+    assert samples(get("/metrics", processors, missing={"a.f.example.org": 10})[1])[name, mine] == 10
 
 
 def test_an_alarm_can_name_who_fails(processors: MemoryProcessors) -> None:
@@ -96,7 +117,9 @@ def test_an_alarm_can_name_who_fails(processors: MemoryProcessors) -> None:
 
 def test_the_metrics_on_the_operators_page_are_those_that_are_exported(processors: MemoryProcessors) -> None:
     """Under their whole names, with what a counter's name ends with."""
-    processors.change("a.f.example.org", lag=1, rate=1.0, last_event=datetime(2026, 11, 16, tzinfo=UTC))
+    processors.change(
+        "a.f.example.org", lag=1, gaps=(), rate=1.0, last_event=datetime(2026, 11, 16, tzinfo=UTC)
+    )
     exported = {name for name, _ in samples(get("/metrics", processors)[1])}
     assert exported == set(re.findall(r"\beson_\w+", PAGE.read_text()))
 

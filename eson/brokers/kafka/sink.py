@@ -19,7 +19,7 @@ from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.records import BatchRecord, encode_batch, record_size
 from eson.brokers.partitions import partition_of_key
 from eson.brokers.port import Record
-from eson.errors import BackendFailed, NoSuch, TooLarge
+from eson.errors import BackendFailed, EsonError, NoSuch, TooLarge
 
 BATCH_OCTETS = 900_000
 """Below Kafka's default `max.message.bytes` of 1 MiB, overhead included."""
@@ -27,6 +27,10 @@ ALL_IN_SYNC = -1
 _APPENDED = (0, ErrorCode.DUPLICATE_SEQUENCE_NUMBER)
 _TOO_LARGE = (ErrorCode.MESSAGE_TOO_LARGE, ErrorCode.RECORD_LIST_TOO_LARGE)
 _TRANSACTION_TIMEOUT_MS = 60_000
+
+
+Placed = tuple[int, BatchRecord]
+"""A record with its number in what is sent, from 0 on."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,15 @@ class KafkaSink:
         self._ended: BackendFailed | None = None
 
     async def send(self, records: Sequence[Record]) -> None:
-        """Raises `BackendFailed`, `TooLarge` and `NoSuch` (a partition that is not there)."""
+        """Raises `BackendFailed`, `TooLarge` and `NoSuch` (a partition that is not there).
+
+        `written` in the error's context: so many of them, from the first on, are in the queue.  What is before a record
+        that is too large is; of what is behind it, other partitions may hold some.
+        """
         await self._lock.acquire()
         try:
             if self._ended is not None:
+                self._ended.context["written"] = 0
                 raise self._ended
             await self._send(self._placed(records))
         except BackendFailed as error:
@@ -73,42 +82,64 @@ class KafkaSink:
     def close(self) -> None:
         self._ended = self._ended or BackendFailed(f"Writing to queue {self._topic.name} has ended")
 
-    def _placed(self, records: Sequence[Record]) -> dict[int, list[BatchRecord]]:
+    def _placed(self, records: Sequence[Record]) -> dict[int, list[Placed]]:
         """The records by partition; those without a key or partition stay together, at the next one in turn."""
         count = len(self._topic.leaders)
         now = int(self._now() * 1000)
-        placed: defaultdict[int, list[BatchRecord]] = defaultdict(list)
-        for record in records:
+        placed: defaultdict[int, list[Placed]] = defaultdict(list)
+        for index, record in enumerate(records):
             number = record.partition
             if number >= count:
                 raise NoSuch("partition", f"{self._topic.name}:{number}")
             if number < 0:
                 number = self._turn if record.key is None else partition_of_key(record.key, count)
             timestamp = record.timestamp if record.timestamp >= 0 else now
-            placed[number].append(BatchRecord(0, timestamp, record.key, record.value, record.headers))
+            made = BatchRecord(0, timestamp, record.key, record.value, record.headers)
+            placed[number].append((index, made))
         self._turn = (self._turn + 1) % count
         return placed
 
-    async def _send(self, placed: Mapping[int, Sequence[BatchRecord]]) -> None:
+    async def _send(self, placed: Mapping[int, Sequence[Placed]]) -> None:
         rounds = {number: _chunks(records) for number, records in placed.items()}
-        while rounds:
-            # one batch of a partition at a time: what comes after it must not overtake it
-            batches = {number: self._batch(number, chunks.pop(0)) for number, chunks in rounds.items()}
-            await self._cluster.within(self._append(batches))
-            rounds = {number: chunks for number, chunks in rounds.items() if chunks}
+        left = {index for records in placed.values() for index, _ in records}
+        end = len(left)
+        try:
+            while rounds:
+                # one batch of a partition at a time: what comes after it must not overtake it
+                batches = {number: self._batch(number, chunks[0]) for number, chunks in rounds.items()}
+                refused = await self._cluster.within(self._append(batches))
+                for number, chunks in rounds.items():
+                    chunk = chunks.pop(0)
+                    if number not in refused:
+                        left.difference_update(index for index, _ in chunk)
+                    elif len(chunk) > 1:  # one record of it alone may be what is too large
+                        middle = len(chunk) // 2
+                        chunks[:0] = [chunk[:middle], chunk[middle:]]
+                    else:
+                        end = min(end, chunk[0][0])
+                rounds = {number: rest for number, chunks in rounds.items() if (rest := _before(end, chunks))}
+            if left:
+                raise TooLarge(f"Broker {self._cluster.name} does not take a record of this size")
+        except EsonError as error:
+            error.context["written"] = min(left)
+            raise
 
-    def _batch(self, number: int, records: Sequence[BatchRecord]) -> _Batch:
+    def _batch(self, number: int, placed: Sequence[Placed]) -> _Batch:
         sequence = self._sequences.get(number, 0)
         octets = encode_batch(
-            records,
+            [record for _, record in placed],
             producer_id=self._producer_id,
             producer_epoch=self._producer_epoch,
             base_sequence=sequence,
         )
-        return _Batch(number, octets, next_sequence(sequence, len(records)))
+        return _Batch(number, octets, next_sequence(sequence, len(placed)))
 
-    async def _append(self, batches: dict[int, _Batch]) -> None:
-        """Sends until all are appended; what failed in a way that may pass is sent again, with the same octets."""
+    async def _append(self, batches: dict[int, _Batch]) -> set[int]:
+        """Sends until all are appended but those that are too large: their partitions.
+
+        What failed in a way that may pass is sent again, with the same octets.
+        """
+        refused: set[int] = set()
 
         async def attempt() -> None:
             led: defaultdict[int, list[_Batch]] = defaultdict(list)
@@ -122,14 +153,20 @@ class KafkaSink:
             for number, code in (pair for result in results for pair in result.items()):
                 if code in _APPENDED:
                     self._sequences[number] = batches.pop(number).following
+                elif code in _TOO_LARGE:
+                    refused.add(number)
+                    del batches[number]
             if batches:
-                code = next(code for result in results for code in result.values() if code not in _APPENDED)
+                code = next(
+                    code for result in results for number, code in result.items() if number in batches
+                )
                 refusal = self._refusal(code)
                 await self._look_again(refusal)
                 raise refusal
 
         while batches:
             await self._cluster.retrying(attempt, patient=True)
+        return refused
 
     async def _produce(self, node: int, batches: Sequence[_Batch]) -> dict[int, int]:
         if node == NO_NODE:
@@ -150,8 +187,6 @@ class KafkaSink:
         return {p.index: p.error_code for topic in response.responses for p in topic.partition_responses}
 
     def _refusal(self, code: int) -> Exception:
-        if code in _TOO_LARGE:
-            return TooLarge(f"Broker {self._cluster.name} does not take a record of this size")
         return answered(self._cluster.name, code, f"write queue {self._topic.name}")
 
     async def _look_again(self, error: Exception) -> None:
@@ -188,15 +223,21 @@ async def producer_identity(cluster: Cluster) -> tuple[int, int]:
     return await cluster.retrying(ask)
 
 
-def _chunks(records: Sequence[BatchRecord]) -> list[list[BatchRecord]]:
+def _before(end: int, chunks: Sequence[Sequence[Placed]]) -> list[list[Placed]]:
+    """What of them has a number below `end`."""
+    kept = ([one for one in chunk if one[0] < end] for chunk in chunks)
+    return [chunk for chunk in kept if chunk]
+
+
+def _chunks(placed: Sequence[Placed]) -> list[list[Placed]]:
     """Records in the same order, as many together as fit into a batch."""
-    chunks: list[list[BatchRecord]] = [[]]
+    chunks: list[list[Placed]] = [[]]
     octets = 0
-    for record in records:
-        size = record_size(record)
+    for one in placed:
+        size = record_size(one[1])
         if chunks[-1] and octets + size > BATCH_OCTETS:
             chunks.append([])
             octets = 0
-        chunks[-1].append(record)
+        chunks[-1].append(one)
         octets += size
     return chunks

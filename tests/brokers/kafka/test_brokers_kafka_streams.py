@@ -445,6 +445,36 @@ def test_a_record_that_is_too_large_is_refused_and_the_next_one_is_not(world: Wo
     assert [sequence for _, sequence, _ in sent(world)] == [0, 0]
 
 
+def test_what_is_before_a_record_that_is_too_large_is_written_and_counted(
+    world: World, sink: KafkaSink
+) -> None:
+    """Whatever else was in its batch; nothing behind it is."""
+    values = [b"a", b"b", b"large", b"d"]
+    world.produces += [10, 0, 10, 10]
+    error = error_of(begin(sink.send(to(0, *values))))
+    assert isinstance(error, TooLarge)
+    assert error.context["written"] == 2
+    tried = [values, [b"a", b"b"], [b"large", b"d"], [b"large"]]
+    assert sent(world) == [(0, 0, tried[0]), (0, 0, tried[1]), (0, 2, tried[2]), (0, 2, tried[3])]
+
+
+def test_what_is_before_it_in_other_partitions_is_written_too(world: World, sink: KafkaSink) -> None:
+    world.produces.append({0: 10})
+    error = error_of(begin(sink.send(to(1, b"a", b"b") + to(0, b"large"))))
+    assert error.context["written"] == 2
+    assert sent(world) == [(1, 0, [b"a", b"b"]), (0, 0, [b"large"])]
+
+
+def test_what_was_written_before_the_broker_was_lost_is_counted(
+    world: World, sink: KafkaSink, clock: Clock
+) -> None:
+    world.produces += [0, 45]
+    values = [b"x" * 500_000, b"y" * 500_000]
+    error = error_of(begin(sink.send(to(0, *values))))
+    assert error.context["written"] == 1
+    assert error_of(begin(sink.send(to(0, b"z")))).context["written"] == 0
+
+
 def test_a_broker_that_stays_away_is_given_up_after_the_deadline(
     world: World, sink: KafkaSink, clock: Clock
 ) -> None:
