@@ -304,7 +304,7 @@ class Reconciler:
             await self._incoming.check(copy)
         except EsonError as error:
             _log.info(
-                "{copy}: cannot be checked now: {reason} {context}",
+                "{copy}: could not be checked: {reason} {context}",
                 copy=copy,
                 reason=error.text,
                 context=error.context,
