@@ -88,6 +88,7 @@ class Reconciler:
         self._wanted = False
         self._comes_soon = False
         self._whole_due = True
+        self._begins = True
         self._last_whole = clock.now()
         self._hourly: Delayed | None = None
         self._checks: Delayed | None = None
@@ -98,6 +99,7 @@ class Reconciler:
         """Begins with a whole pass, now and in the background."""
         self._stopped = False
         self._whole_due = True
+        self._begins = True
         self._again(0)
         self._hourly = self._scheduler.callLater(WHOLE, self._hour)
         self._plan_checks()
@@ -246,11 +248,15 @@ class Reconciler:
         return True
 
     async def _waiting(self) -> bool:
-        """Subscriptions on their way: what they wait for at our own side is tried with each pass."""
+        """Subscriptions on their way: what they wait for at our own side is tried with each pass.
+
+        The first one asks for the others too: what kept them back may be what the agent was started anew for.
+        """
+        all_of_them, self._begins = self._begins, False
         copies = [
             one.copy
             async for one in every_subscription(self._store, Side.SUBSCRIBER)
-            if one.copy and one.state in WAITING and self._is_ours(one)
+            if one.copy and one.state in WAITING and (all_of_them or self._is_ours(one))
         ]
         await self._tasks.each([partial(self.check, copy) for copy in copies], CHECKS_AT_ONCE)
         return True
@@ -298,7 +304,7 @@ class Reconciler:
             await self._incoming.check(copy)
         except EsonError as error:
             _log.info(
-                "{copy}: cannot be checked now: {reason} {context}",
+                "{copy}: could not be checked: {reason} {context}",
                 copy=copy,
                 reason=error.text,
                 context=error.context,

@@ -165,7 +165,10 @@ class AgentSession:
         usable = [server for server in servers if await self._addresses(server.host)]
         if not usable:
             names = ", ".join(map(str, servers[:MAX_SHOWN]))
-            raise self._lie(f"no server of the credential may be connected to: {names}")
+            raise self._lie(
+                f"no server of the credential has an address in DNS that may be connected to: {names}; "
+                "`allow_private` opens private networks"
+            )
         return tuple(usable)
 
     def _server(self, said: str) -> Server:

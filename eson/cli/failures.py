@@ -26,7 +26,7 @@ from eson.identity.tls import BadTlsFile
 _REMEDIES = {
     421: "Try again in a moment",
     450: "Try again in a moment",
-    451: "Try again later",
+    451: "Try again later; why it failed stands in the agent's log",
     452: "Remove what you need no more, or ask the agent's operator for more",
     456: "`fnua resolve` shows what DNS says of the flow; try again later",
     502: "The agent does not offer this (yet); `fnua get brokers` and `fnua whoami` show what it has",

@@ -484,6 +484,19 @@ def test_a_lost_notify_is_made_up_for_by_the_check() -> None:
     assert subscriber(world, copy).state is State.ACTIVE
 
 
+def test_an_agent_that_starts_asks_at_once_for_what_it_waits_for() -> None:
+    world = World()
+    copy = pending(world)
+    world.network.cut.add("emiliano.ar")
+    assert world.say(TEST, f"APPROVE SUBSCRIBER {copy}") == f"220 OK {copy}"
+    run(world.subscriber.stop())
+    world.network.cut.clear()
+    world.subscriber = start_agent(world.emiliano, world.network)
+    run(world.subscriber.start())
+    world.settle(3)
+    assert subscriber(world, copy).state is State.ACTIVE
+
+
 def test_a_denied_request_ends_on_both_sides() -> None:
     world = World()
     copy = pending(world)

@@ -511,7 +511,7 @@ def test_without_an_account_one_is_a_stranger(user: User) -> None:
     [
         (b"550 No such flow: x\r\n", 1, "you may not see it"),
         (b"502 GRANT is not offered\r\n", 1, "does not offer"),
-        (b"451 Broker down\r\n", 3, "Try again later"),
+        (b"451 Broker down\r\n", 3, "Try again later; why it failed stands in the agent's log"),
         (b"456 Agent of x cannot be reached\r\n", 3, "fnua resolve"),
         (b"530 Authenticate first\r\n", 4, "Log in"),
         (b"538 Encryption required\r\n", 4, "tls: starttls"),

@@ -23,7 +23,7 @@ def how_to_go_on(stage: Stage) -> str:
         ]
     lines += [
         "  # write at one side, read at the other",
-        f"""  echo '{{"specversion":"1.0","type":"hello","source":"/me"}}' | """
+        f"""  echo '{{"specversion":"1.0","type":"hello","source":"/me","data":"hi"}}' | """
         f"{fnua} -c {provider.directory}/fnua.yaml write {provider.flow}",
         f"  {fnua} -c {subscriber.directory}/fnua.yaml read {subscriber.flow} --follow",
         "",

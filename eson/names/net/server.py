@@ -249,10 +249,11 @@ class NameServer(Service):
     def startService(self) -> None:
         self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
-        self._log.info(
-            "Name server listens on {addresses} (UDP and TCP)",
-            addresses=", ".join(f"{host} port {port}" for host, port in self.addresses),
-        )
+        if self.addresses:
+            self._log.info(
+                "Name server listens on {addresses} (UDP and TCP)",
+                addresses=", ".join(f"{host} port {port}" for host, port in self.addresses),
+            )
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()  # type: ignore[no-untyped-call]
