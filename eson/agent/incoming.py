@@ -16,7 +16,7 @@ from eson.agent.lineage import MAX_MARKS, Lineages, Loop
 from eson.agent.locks import Locks
 from eson.agent.ports import Clock, RemoteFlow, RemoteSession
 from eson.agent.records import quietly
-from eson.agent.room import NoRoom, Room, check_foreign
+from eson.agent.room import Room, check_foreign
 from eson.agent.sessions import Sessions, is_gone
 from eson.agent.settings import MAX_PARTITIONS
 from eson.errors import BackendFailed, NotSupported, Refused, RemoteRefused
@@ -243,8 +243,7 @@ class Incoming:
         if isinstance(error, Loop):
             return await self.end(record, Reason.LOOP, AGENT)
         if asked or (record.state in WAITING and not isinstance(error, RemoteRefused)):
-            reason = Reason.PARTITIONS if isinstance(error, NoRoom) else Reason.ERROR
-            return await self.end(record, reason, AGENT, error.text)
+            return await self.end(record, Reason.ERROR, AGENT, error.text)
         return record
 
     async def ended_there(self, record: Subscription, reason: str) -> Subscription:

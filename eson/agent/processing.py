@@ -24,7 +24,7 @@ from eson.agent.locks import Locks
 from eson.agent.parts import Parts
 from eson.agent.ports import Clock
 from eson.agent.records import quietly
-from eson.agent.room import NoRoom, Room
+from eson.agent.room import Room
 from eson.errors import (
     Conflict,
     LimitReached,
@@ -271,8 +271,7 @@ class Processing:
                 await self._advance(record)
             except Refused as error:
                 _log.warn("{id} is given up: {reason}", id=id, reason=error.text)
-                reason = Reason.PARTITIONS if isinstance(error, NoRoom) else Reason.ERROR
-                await self._end(record, reason, AGENT)
+                await self._end(record, Reason.ERROR, AGENT)
 
     async def _advance(self, record: StoredProcessor) -> StoredProcessor:
         """Subscriptions, flows, offsets, processor; each step may be repeated."""

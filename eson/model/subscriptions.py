@@ -32,7 +32,6 @@ class Reason(enum.Enum):
     REVOKED = "revoked"
     FLOW_DELETED = "flow-deleted"
     LOOP = "loop"
-    PARTITIONS = "partitions"
     ERROR = "error"
 
 

@@ -284,8 +284,8 @@ def test_an_approval_that_comes_too_late_ends_with_the_reason() -> None:
     world.settle(70)
     for ports, side in ((world.unix, Side.PROVIDER), (world.emiliano, Side.SUBSCRIBER)):
         assert run(ports.store.subscription(side, copy)).state is State.ENDED
-    assert "\nreason=partitions\n" in world.say(EMILIANO, f"DESCRIBE FLOW {copy}")
-    ((object, detail),) = notes(world, "end subscription: partitions")
+    assert "\nreason=error\n" in world.say(EMILIANO, f"DESCRIBE FLOW {copy}")
+    ((object, detail),) = notes(world, "end subscription: error")
     assert object == copy
     assert f"UPDATE FLOW {G} partitions=3" in detail
 
@@ -299,7 +299,7 @@ def test_a_source_that_grew_before_its_processor_began_ends_it_with_the_reason()
     world.unix.broker.down = False
     grow(world, A, 3)
     world.settle(70)
-    assert "\nreason=partitions\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
+    assert "\nreason=error\n" in world.say(TEST, f"DESCRIBE PROCESSOR {id}")
 
 
 def test_no_other_participant_makes_our_flow_larger_than_we_allow() -> None:
