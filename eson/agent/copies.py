@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from twisted.logger import Logger
 
+from eson.agent.allowance import Allowance
 from eson.agent.audit import Audit
 from eson.agent.carriers import Carriers, needs_lease
 from eson.agent.following import NOT_READY
@@ -20,7 +20,7 @@ from eson.agent.readers import END, Readers
 from eson.agent.records import every_subscription, quietly
 from eson.agent.room import Room
 from eson.brokers.positions import offsets_of
-from eson.errors import Busy, Conflict, EsonError, LimitReached, NoSuch, TryLater
+from eson.errors import Busy, Conflict, EsonError, NoSuch, TryLater
 from eson.model.flows import Flow
 from eson.model.names import new_copy_label, parent
 from eson.model.positions import Now, Position, parse_position
@@ -84,11 +84,11 @@ class Copies:
         self._teller = teller
         self._readers = readers
         self._streams = streams
-        self._under_way: Counter[str | Principal] = Counter()
         self._locks = locks
         self._audit = audit
         self._clock = clock
         self._limits = limits
+        self._allowance = Allowance(store, limits)
         self.left: Callable[[], None] = lambda: None
         """Told when something is left to the reconciler."""
 
@@ -116,16 +116,12 @@ class Copies:
                 return existing
             if await self._store.intention(flow.name) is not None:
                 raise Busy(f"Another operation on {flow.name} is under way")
-            await self._check_limits(principal, approved)
+            await self._allowance.check(principal, approved)
             record = self._record(flow, principal, position or Now(), token, local)
-            self._under_way[_payer(principal)] += 1
-            try:
-                with self._locks.hold(record.copy):
-                    if approved:
-                        return await self._make(record, flow, position or Now())
-                    return await self._reserve(record)
-            finally:
-                self._under_way[_payer(principal)] -= 1
+            with self._allowance.taken(principal), self._locks.hold(record.copy):
+                if approved:
+                    return await self._make(record, flow, position or Now())
+                return await self._reserve(record)
 
     async def _existing(self, flow: Flow, principal: Principal, token: str) -> Subscription | None:
         if principal == ANONYMOUS:
@@ -139,20 +135,6 @@ class Copies:
             # left by a crash: it will be taken back or ended, so it is nothing to answer with
             raise Busy(f"Another operation on {found.copy} is under way")
         return found
-
-    async def _check_limits(self, principal: Principal, approved: bool) -> None:
-        """Another participant's users share one count; a user of ours has one of his own; strangers share their copies."""
-        under_way = self._under_way[_payer(principal)]
-        if principal.participant:
-            number = await self._store.count_subscriptions(principal.participant)
-            if max(number, under_way) >= self._limits.subscriptions_per_participant:
-                raise LimitReached("subscriptions per participant")
-        elif principal != ANONYMOUS:
-            number = await self._store.count_subscriptions("", principal)
-            if max(number, under_way) >= self._limits.flows_per_account:
-                raise LimitReached("subscriptions per account")
-        if not approved and await self._store.count_pending() >= self._limits.pending:
-            raise LimitReached("pending subscriptions")
 
     def _record(
         self, flow: Flow, principal: Principal, position: Position, token: str, local: str
@@ -397,11 +379,6 @@ class Copies:
 def behind(copy: Flow, flow: Flow) -> bool:
     """Whether a copy lacks what its flow has got since."""
     return copy.partitions < flow.partitions or copy.visibility is not flow.visibility
-
-
-def _payer(principal: Principal) -> str | Principal:
-    """On whose account a subscription goes."""
-    return principal.participant or principal
 
 
 def _label(record: Subscription) -> str:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.error import ProcessDone, ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-KEPT_ENVIRONMENT = (
-    "COVERAGE_PROCESS_START", "HOME", "LANG", "LC_ALL", "PATH", "PYTHONHOME", "PYTHONPATH", "SSL_CERT_DIR",
-    "SSL_CERT_FILE", "TMPDIR", "TZ", "VIRTUAL_ENV",
-)  # fmt: skip
-MOST_LINE = 2000
+from eson import children
+from eson.children import ChildProcess, spawn
+
+KEPT_ENVIRONMENT = (*children.KEPT_ENVIRONMENT, "SSL_CERT_DIR", "SSL_CERT_FILE")
+MAX_COMPLAINT = 2000
 
 
 class Listener(Protocol):
@@ -67,67 +62,25 @@ class SpawnLauncher:
         self._command = list(command)
 
     def launch(self, listener: Listener) -> Child:
-        protocol = _Spawned(listener)
-        environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-        self._reactor.spawnProcess(
-            protocol, self._command[0], self._command, environment, childFDs={0: "w", 1: "r", 2: "r"}
-        )
-        return protocol
+        parent = _Parent(listener)
+        parent.child = spawn(self._reactor, self._command, parent, KEPT_ENVIRONMENT)
+        return parent.child
 
 
-class _Spawned(ProcessProtocol):
-    """One child of a `SpawnLauncher`."""
+class _Parent:
+    """Passes on what a child says, and logs what it says to people."""
 
     _log = Logger()
-    transport: Any
 
     def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._said = b""
-        self.pid: int | None = None
+        self.received = listener.received
+        self.ended = listener.ended
+        self.child: ChildProcess | None = None
 
-    def connectionMade(self) -> None:
-        self.pid = getattr(self.transport, "pid", None)
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        if childFD == 1:
-            self._listener.received(data)
-            return
-        *lines, self._said = (self._said + data).split(b"\n")
-        for line in lines:
-            self._say(line)
-        if len(self._said) > MOST_LINE:
-            self._say(self._said)
-            self._said = b""
-
-    def _say(self, line: bytes) -> None:
-        text = line[:MOST_LINE].decode("utf-8", "replace")
-        self._log.warn("processor {pid}: {text}", pid=self.pid, text=text)
-
-    def processEnded(self, reason: Failure) -> None:
-        if self._said:
-            self._say(self._said)
-        self._listener.ended(_words(reason.value))
-
-    def write(self, octets: bytes) -> None:
-        if self.transport is not None and self.transport.pid is not None:
-            self.transport.writeToChild(0, octets)
-
-    def close(self) -> None:
-        if self.transport is not None and self.transport.pid is not None:
-            self.transport.closeStdin()
-
-    def kill(self) -> None:
-        if self.transport is not None:
-            with contextlib.suppress(ProcessExitedAlready):
-                self.transport.signalProcess("KILL")
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, ProcessDone):
-        return "ended"
-    signal, status = getattr(value, "signal", None), getattr(value, "exitCode", None)
-    return f"ended by signal {signal}" if signal else f"ended with status {status}"
+    def complained(self, line: bytes) -> None:
+        pid = self.child.pid if self.child is not None else None
+        text = line[:MAX_COMPLAINT].decode("utf-8", "replace")
+        self._log.warn("processor {pid}: {text}", pid=pid, text=text)
 
 
 class MemoryChild:

@@ -22,6 +22,7 @@ from eson.model.flows import Namespace
 from eson.model.principals import Caller, user
 from eson.model.servers import Server
 from eson.processors.memory import MemoryProcessors
+from eson.processors.port import ProcessorOrder
 from eson.store.memory import MemoryStore
 
 T = TypeVar("T")
@@ -60,6 +61,20 @@ class Ports:
             )
         if self.processors is None:
             self.processors = MemoryProcessors(self.time.now)
+
+
+def start_late(processors: MemoryProcessors) -> list[str]:
+    """Lets no processor be ready when it is created; gives their ids as they come."""
+    ids: list[str] = []
+    create = processors.create
+
+    async def late(order: ProcessorOrder) -> None:
+        processors.never_ready(order.id)
+        ids.append(order.id)
+        await create(order)
+
+    processors.create = late  # type: ignore[method-assign]
+    return ids
 
 
 Wrap = Callable[[str, Any], Any]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
+from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent, start_late
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
@@ -151,13 +151,7 @@ def test_whoever_else_ends_one_removes_it() -> None:
 def test_one_that_cannot_go_on_says_so() -> None:
     """Its id was told with 202: it does not vanish without a word."""
     world = world_with(A)
-    create = world.unix.processors.create
-
-    async def late(order: Any) -> None:
-        world.unix.processors.never_ready(order.id)
-        await create(order)
-
-    world.unix.processors.create = late  # type: ignore[method-assign]
+    start_late(world.unix.processors)
     id = world.say(TEST, f"REPLICATE {A} TO {B}").split()[2]
     run(world.unix.store.apply(DropFlow(A)))
     world.settle(70)
@@ -328,13 +322,7 @@ def test_a_listed_flow_of_another_participant_waits_for_its_approval() -> None:
 
 def test_a_processor_that_is_not_ready_is_pending_until_it_runs() -> None:
     world = world_with(A)
-    create = world.unix.processors.create
-
-    async def late(order: Any) -> None:
-        world.unix.processors.never_ready(order.id)
-        await create(order)
-
-    world.unix.processors.create = late  # type: ignore[method-assign]
+    start_late(world.unix.processors)
     reply = world.say(TEST, f"REPLICATE {A} {B}")
     assert reply.startswith("202 Pending p-")
     id = reply.split()[2]

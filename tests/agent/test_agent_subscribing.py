@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent
+from agent.agent_world import BOB, EMILIANO, TEST, World, run, start_agent, start_late
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, eventAsText
 
@@ -416,15 +416,7 @@ def test_last_steps_that_fail_are_tried_again_within_seconds() -> None:
 def test_a_processor_that_is_not_ready_is_pending_until_it_runs() -> None:
     world = World()
     world.flow(f"{F} visibility=public")
-    labels: list[str] = []
-    create = world.emiliano.processors.create
-
-    async def late(order: Any) -> None:
-        world.emiliano.processors.never_ready(order.id)
-        labels.append(order.id)
-        await create(order)
-
-    world.emiliano.processors.create = late  # type: ignore[method-assign]
+    labels = start_late(world.emiliano.processors)
     reply = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}")
     assert reply == f"202 Pending {labels[0]}"
     assert subscriber(world, labels[0]).state is State.REQUESTED

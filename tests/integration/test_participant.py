@@ -274,6 +274,18 @@ def refused(participant: Participant, *twistd: str) -> str:
     return log
 
 
+def twistd(participant: Participant, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs it to its end, in the participant's directory."""
+    return subprocess.run(
+        [BIN / "twistd", *options, "eson", "--config", participant.file],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=participant.directory,
+    )
+
+
 def test_check_says_all_faults_and_starts_nothing(unix: Participant) -> None:
     unix.write()
     command = [BIN / "twistd", "--pidfile=", "eson", "--config", unix.file, "--check"]
@@ -326,14 +338,7 @@ def test_two_agents_never_share_a_state_directory(unix: Participant) -> None:
     unix.start()
     first = unix.process
     log_before = unix.log()
-    second = subprocess.run(
-        [BIN / "twistd", "-n", "--pidfile=", "eson", "--config", unix.file],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=unix.directory,
-    )
+    second = twistd(unix, "-n", "--pidfile=")
     assert second.returncode == 1
     assert f"Another agent (pid {unix.running().pid}) runs in {unix.state}" in second.stderr
     assert unix.process is first
@@ -362,14 +367,7 @@ def test_a_daemon_writes_its_log_as_json_and_its_pid(unix: Participant) -> None:
     unix.settings["log"] = {"level": "info", "format": "json"}
     unix.write()
     pidfile, logfile = unix.directory / "pid", unix.directory / "eson.log"
-    started = subprocess.run(
-        [BIN / "twistd", f"--pidfile={pidfile}", f"--logfile={logfile}", "eson", "--config", unix.file],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=unix.directory,
-    )
+    started = twistd(unix, f"--pidfile={pidfile}", f"--logfile={logfile}")
     assert started.returncode == 0, started.stderr
     pid = int(pidfile.read_text())
     try:
@@ -390,14 +388,7 @@ def test_a_daemon_that_cannot_start_tells_whoever_started_it(unix: Participant) 
         port = other.getsockname()[1]
         unix.settings["fnap"]["listen"] = [f"127.0.0.1:{port}"]
         unix.write()
-        started = subprocess.run(
-            [BIN / "twistd", f"--pidfile={pidfile}", f"--logfile={logfile}", "eson", "--config", unix.file],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=unix.directory,
-        )
+        started = twistd(unix, f"--pidfile={pidfile}", f"--logfile={logfile}")
     assert started.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}: Address already in use." in started.stderr
     assert "change fnap.listen" in logfile.read_text()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -12,22 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from eson.brokers.embedded.log_lines import parse
 from eson.brokers.embedded.settings import Bound, Settings
+from eson.children import ChildProcess, Lines, spawn
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 HEALTHY_SECONDS = 60.0
 """A child that lived so long starts the delays from the beginning."""
 STOP_SECONDS = 10.0
-MAX_LINE = 65_536
 COMMAND = (sys.executable, "-P", "-m", "eson.brokers.embedded")
-KEPT_ENVIRONMENT = ("COVERAGE_PROCESS_START", "HOME", "LANG", "LC_ALL", "PATH", "PYTHONHOME", "PYTHONPATH",
-                    "TMPDIR", "TZ", "VIRTUAL_ENV")  # fmt: skip
 
 
 class EmbeddedChild:
@@ -54,7 +47,7 @@ class EmbeddedChild:
         self.name = name
         self._reactor, self._settings, self._on_ready = reactor, settings, on_ready
         self._command, self._jitter = list(command), jitter
-        self._process: _Process | None = None
+        self._process: ChildProcess | None = None
         self._failures = 0
         self._again: Any = None
         self._killing: Any = None
@@ -92,14 +85,9 @@ class EmbeddedChild:
 
     def _spawn(self) -> None:
         self._again = None
-        environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-        self._process = _Process(self, self._reactor.seconds())
         try:
-            self._reactor.spawnProcess(
-                self._process, self._command[0], self._command, environment, childFDs={0: "w", 1: "r", 2: "r"}
-            )
+            self._process = spawn(self._reactor, self._command, _Incarnation(self, self._reactor.seconds()))
         except OSError as error:
-            self._process = None
             self._later(f"cannot be started: {error}")
             return
         self._process.write(self._settings.line())
@@ -115,15 +103,15 @@ class EmbeddedChild:
         if not self.ready.called:
             self.ready.callback(bound)
 
-    def gone(self, lived: float, reason: str) -> None:
-        """The child has ended."""
+    def gone(self, started: float, reason: str) -> None:
+        """The child that was started at `started`, in the reactor's seconds, has ended."""
         self._process = None
         if self._stopping:
             if self._killing is not None and self._killing.active():
                 self._killing.cancel()
             self.ended.callback(None)
             return
-        if lived >= HEALTHY_SECONDS:
+        if self._reactor.seconds() - started >= HEALTHY_SECONDS:
             self._failures = 0
         self._later(reason)
 
@@ -138,52 +126,23 @@ class EmbeddedChild:
         self._again = self._reactor.callLater(delay, self._spawn)
 
 
-class _Process(ProcessProtocol):
-    """One incarnation."""
-
-    transport: Any
+class _Incarnation:
+    """What one child says, from its start to its end."""
 
     def __init__(self, owner: EmbeddedChild, started: float) -> None:
         self._owner, self._started = owner, started
-        self._said = self._complained = b""
+        self._lines = Lines()
 
-    @property
-    def pid(self) -> int | None:
-        return getattr(self.transport, "pid", None)
+    def received(self, octets: bytes) -> None:
+        for line in self._lines.feed(octets):
+            try:
+                self._owner.listens(Bound.from_message(json.loads(line)))
+            except (ValueError, KeyError, TypeError):
+                self._owner.log.error("broker {name} says {line!r}", name=self._owner.name, line=line[:200])
 
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)
-
-    def signal(self, name: str) -> None:
-        with contextlib.suppress(ProcessExitedAlready):
-            self.transport.signalProcess(name)
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        if childFD == 1:
-            *lines, self._said = (self._said + data).split(b"\n")
-            self._said = self._said[:MAX_LINE]
-            for line in lines:
-                self._heard(line)
-        else:
-            *lines, rest = (self._complained + data).split(b"\n")
-            self._complained = rest[:MAX_LINE]
-            for line in lines:
-                self._log(line)
-
-    def _heard(self, line: bytes) -> None:
-        try:
-            self._owner.listens(Bound.from_message(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
-            self._owner.log.error("broker {name} says {line!r}", name=self._owner.name, line=line[:200])
-
-    def _log(self, line: bytes) -> None:
+    def complained(self, line: bytes) -> None:
         level, text = parse(line)
         self._owner.log.emit(level, "broker {name}: {text}", name=self._owner.name, text=text)
 
-    def processEnded(self, reason: Failure) -> None:
-        if self._complained:
-            self._log(self._complained)
-        value: Any = reason.value
-        signal, status = getattr(value, "signal", None), getattr(value, "exitCode", None)
-        words = f"ended by signal {signal}" if signal else f"ended with status {status}"
-        self._owner.gone(self._owner._reactor.seconds() - self._started, words)
+    def ended(self, reason: str) -> None:
+        self._owner.gone(self._started, reason)

@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from eson.errors import EsonError, TryLater, Usage, WriteStopped
+from eson.errors import EsonError, Usage
 from eson.fnap.core import commands as c
 from eson.fnap.core import render
 from eson.fnap.core.actions import (
@@ -28,7 +28,6 @@ from eson.fnap.core.actions import (
     WriteEvent,
 )
 from eson.fnap.core.answers import capabilities, ehlo, help_reply, usable_mechanisms, whoami
-from eson.fnap.core.event_text import parse_event
 from eson.fnap.core.exchange import Exchange
 from eson.fnap.core.grammar import UnknownCommand, parse_command, verb_of
 from eson.fnap.core.lines import LineFault
@@ -38,6 +37,7 @@ from eson.fnap.core.states import SERVER, IllegalMove, Verdict, verdict
 from eson.fnap.core.states import ServerInput as I
 from eson.fnap.core.states import ServerState as S
 from eson.fnap.core.usage import USAGE
+from eson.fnap.core.write_body import WriteBody
 from eson.identity.mechanisms import (
     AskPassword,
     AskVerifier,
@@ -57,7 +57,7 @@ class ServerSession:
     """One session.  `clear_is_safe`: passwords may be shown without TLS (a loopback peer)."""
 
     __slots__ = (
-        *("_as_json", "_bad", "_bad_event", "_bad_line", "_failed", "_line_number", "_mechanism", "_policy"),
+        *("_as_json", "_bad", "_body", "_failed", "_mechanism", "_policy"),
         *("caller", "clear_is_safe", "held", "state", "tls"),
     )
 
@@ -73,9 +73,9 @@ class ServerSession:
     def _begin(self) -> None:
         self.caller: Caller | None = None
         self._as_json = False
-        self._bad = self._failed = self._line_number = self._bad_line = 0
+        self._bad = self._failed = 0
         self._mechanism: Exchange | None = None
-        self._bad_event: EsonError | None = None
+        self._body: WriteBody | None = None
 
     def _move(self, what: I) -> None:
         try:
@@ -139,11 +139,7 @@ class ServerSession:
     def fault(self, fault: LineFault) -> Actions:
         """A line that cannot be read."""
         if self.state in (S.WRITING, S.DROPPING):
-            self._line_number += 1
-            self._refuse_event(
-                Usage("lines end in CR LF" if fault is LineFault.BARE_LINE_END else "too long")
-            )
-            return ()
+            return self._event_line(fault)
         if self.state is S.FOLLOWING:
             return self.line(b"")
         if self.state is S.CLOSED:
@@ -363,43 +359,33 @@ class ServerSession:
         if self.state is S.CLOSED:
             return ()
         self._move(I.SEND_EVENTS)
-        self._line_number = 0
-        self._bad_event = None
+        self._body = WriteBody()
         return (b"354 Send events, end with .\r\n",)
 
-    def _event_line(self, line: bytes) -> Actions:
+    def _event_line(self, line: bytes | LineFault) -> Actions:
         if line == b".":
             self._move(I.LONE_DOT)
             return (FinishWriting(),)
-        self._line_number += 1
-        if self.state is S.DROPPING:
+        if self.state is S.DROPPING or self._body is None:
             return ()
         try:
-            return (WriteEvent(parse_event(line)),)
+            return (WriteEvent(self._body.event(line)),)
         except Usage as error:
-            self._refuse_event(error)
-            return ()
-
-    def _refuse_event(self, why: EsonError) -> None:
-        if self._bad_event is None:
-            self._bad_event = why
-            self._bad_line = self._line_number
-            self._move(I.BAD_EVENT)
+            return self.event_refused(error)
 
     def event_refused(self, why: EsonError) -> Actions:
         """The event just given is none, or the broker is lost: the rest is read and dropped to the lone dot."""
-        if self.state is S.WRITING:
-            self._refuse_event(why)
+        if self.state is S.WRITING and self._body is not None:
+            self._body.refuse(why)
+            self._move(I.BAD_EVENT)
         return ()
 
     def written(self, count: int) -> Actions:
         """All accepted events are synced."""
+        body, self._body = self._body, None
         if self.state is S.CLOSED:
             return ()
-        bad, self._bad_event = self._bad_event, None
+        if body is None:
+            raise IllegalMove("the end of no WRITE")
         self._move(I.ANSWERED)
-        if bad is None:
-            return (f"220 OK {count}\r\n".encode(),)
-        if isinstance(bad, TryLater | WriteStopped):
-            return (render.line(f"451 {bad.text}; {count} written"),)
-        return (render.line(f"501 Line {self._bad_line}: {bad.text}; {count} written"),)
+        return (body.reply(count),)
