@@ -142,6 +142,7 @@ class MortalClock:
     def __init__(self, clock: Clock, steps: Steps) -> None:
         self._clock = clock
         self._steps = steps
+        self.seconds = clock.seconds
 
     def callLater(self, delay: float, what: Callable[..., Any], *args: Any) -> Any:
         def unless_dead() -> None:
