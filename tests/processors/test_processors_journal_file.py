@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from eson.processors.child.journal_file import JournalFile
+from eson.processors.child.trouble import Unreachable
 from eson.processors.core.journal import Entry, Lane, LaneState, acknowledged_line, entry_line, lane_line
 
 LANE = Lane(3, 0, 0, "", 0, 0, "", 7, 0, 0, 0)
@@ -115,3 +117,20 @@ def test_a_file_that_is_due_to_be_written_anew_is_when_it_is_opened(tmp_path: Pa
     assert (tmp_path / "j").stat().st_size < before
     again.close()
     JournalFile(str(tmp_path / "j"), "p").close()
+
+
+def test_a_file_that_another_process_replaced_meanwhile_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was opened, then written anew elsewhere, and locked when the other had closed it."""
+    path, lock = tmp_path / "j", fcntl.flock
+    JournalFile(str(path), "p").close()
+
+    def late(number: int, how: int) -> None:
+        (tmp_path / "new").write_bytes(path.read_bytes())
+        (tmp_path / "new").rename(path)
+        lock(number, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(Unreachable, match="written anew by another process"):
+        JournalFile(str(path), "p")
