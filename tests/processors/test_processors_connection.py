@@ -141,6 +141,25 @@ def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
     run(test())
 
 
+def test_an_answer_that_its_reader_cannot_use_ends_the_connection_at_once() -> None:
+    """Else nobody would hear of it before something else is asked, and then the wrong reason."""
+
+    async def test() -> None:
+        pair = Pair()
+        failing = Failing("a broker breaks Kafka's protocol: a list is missing")
+
+        def answered(frame: memoryview) -> None:
+            raise failing
+
+        pair.connection.next_correlation()
+        pair.connection.send((b"request",), answered)
+        await pair.says(answer())
+        assert pair.lost == [failing]
+        pair.close()
+
+    run(test())
+
+
 def test_silence_ends_the_connection() -> None:
     async def test() -> None:
         pair = Pair()

@@ -120,3 +120,14 @@ def test_lanes_of_an_old_journal_stay_where_they_go(file: JournalFile) -> None:
     assert lanes(file) == before
     assert make(file, 4, 4) == ""
     assert lanes(file) == [*before, (3, 0, 3, 0)]
+
+
+def test_lanes_are_on_disk_before_anything_is_sent(
+    file: JournalFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a producer that nobody remembers would have written."""
+    synced: list[int] = []
+    sync = file.sync
+    monkeypatch.setattr(file, "sync", lambda: (synced.append(len(file.journal.lanes)), sync()))
+    make(file, 2, 2)
+    assert synced == [2]

@@ -157,6 +157,14 @@ def test_nothing_counts_behind_a_refusal(sending: Sending) -> None:
     assert len(sending.failed) == 1
 
 
+def test_nothing_is_sent_behind_a_refusal(sending: Sending) -> None:
+    """Its session may hand on what was planned before it hears of it."""
+    sending.producer.add(batches(lane(0, 0), 1))
+    sending.connection.answer(ErrorCode.NOT_ENOUGH_REPLICAS)
+    sending.producer.add(batches(lane(1, 1), 1))
+    assert sending.under_way == []
+
+
 def test_all_is_answered_once_nothing_is_under_way() -> None:
     async def test() -> None:
         sending, one = Sending(), lane()

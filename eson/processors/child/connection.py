@@ -186,6 +186,8 @@ class Connection:
             self.close(Failing(f"{self.name} breaks Kafka's protocol: {error}"))
         except OSError as error:
             self.close(Unreachable(f"{self.name}: {_text(error)}"))
+        except Trouble as trouble:  # what awaited the answer cannot use it
+            self.close(trouble)
 
     def _grow(self) -> None:
         """Memory for the whole frame under way, in steps of what arrived: a claim alone costs nothing."""

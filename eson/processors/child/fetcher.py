@@ -72,6 +72,8 @@ class Fetcher:
     ) -> None:
         self._cluster, self._topic, self._connection = cluster, topic, connection
         self._planners, self._carry = dict(planners), carry
+        for planner in planners.values():
+            planner.beside = len(planners) - 1
         self._windows, self._which = windows, which
         self._window: Window
         self._bytes = fetch_bytes

@@ -35,7 +35,7 @@ class JournalFile:
             raise DiskRefuses(f"the journal cannot be opened: {error.strerror}") from None
         try:
             self._lock()
-            self.journal = self._read(processor)
+            self._read(processor)
         except BaseException:
             os.close(self._fd)
             raise
@@ -50,11 +50,12 @@ class JournalFile:
                 return
         raise Unreachable("the journal was written anew by another process")
 
-    def _read(self, processor: str) -> Journal:
+    def _read(self, processor: str) -> None:
         try:
-            journal = parse(self._whole())
+            self.journal: Journal = parse(self._whole())
         except JournalError as error:
             raise Stopped(str(error)) from None
+        journal = self.journal
         if journal.processor not in ("", processor):
             raise Stopped(f"the journal belongs to processor {journal.processor}")
         os.ftruncate(self._fd, journal.valid)
@@ -64,7 +65,6 @@ class JournalFile:
         self._size = journal.valid
         self.sync()
         _sync_folder(self._path)
-        return journal
 
     def _whole(self) -> bytes:
         parts, at = [], 0

@@ -44,6 +44,8 @@ class Planner:
         self._flow, self._remake = flow, remake
         self._stuck = 0
         self._recoded = False
+        self.beside = 0
+        """How many other partitions are asked for together with this one: only the first has a batch whole for certain."""
 
     @property
     def position(self) -> int:
@@ -86,7 +88,7 @@ class Planner:
                         yield planned
                         planned = []
             self._stuck = self._stuck + 1 if lane.offset == before == position else 0
-        if self._stuck > MOST_STUCK * len(self.lanes):
+        if self._stuck > (MOST_STUCK + self.beside) * len(self.lanes):
             raise Failing(f"{self._flow} answers again and again with nothing behind offset {position}")
         yield planned
 

@@ -87,6 +87,8 @@ class Producer:
             await self._room.wait()
 
     def _pump(self) -> None:
+        if self._over:
+            return
         while self._under_way < IN_FLIGHT and not self._connection.unsent and (batches := self._next()):
             self._send(batches)
 

@@ -147,7 +147,8 @@ class Restoring:
             if part.error_code:
                 raise source.cluster.trouble(part.error_code, f"partition {partition}")
             return part
-        raise Failing(f"{source.topic.name} does not answer for partition {partition}")
+        # so answers a broker whose quota was passed
+        raise Unreachable(f"source {source.topic.name} does not answer for partition {partition}")
 
 
 def _now() -> float:

@@ -9,7 +9,7 @@ from eson.brokers.kafka.wire.batches import CURRENT_MAGIC, BatchHeader, magic_of
 from eson.processors.child.cluster import EARLIEST, LATEST, Cluster, Topic, listed
 from eson.processors.child.connection import MOST_ELEMENTS, Connection
 from eson.processors.child.fetcher import LARGEST_BATCH, fetch_codec
-from eson.processors.child.trouble import Stopped
+from eson.processors.child.trouble import Stopped, Unreachable
 from eson.processors.core.journal import Lane
 
 SCAN_BYTES = 1 << 20
@@ -50,16 +50,26 @@ class HeaderScan:
         """The newest batch of the lane's producer so far."""
 
     async def read(self, cluster: Cluster, topic: Topic, connection: Connection, end: int) -> None:
-        """Goes on to before `end`."""
+        """Goes on to before `end`.  Raises `Unreachable` if the leader does not give what it holds."""
         partition = self._lane.destination_partition
         first = (await cluster.offsets(connection, [partition], EARLIEST))[partition]
         self._at = max(self._at, first)
+        now = asyncio.get_running_loop().time
+        deadline = now() + PATIENCE
         while self._at < end:
             newest, following = await _scan(cluster, topic, connection, self._lane, self._at)
             self.newest = newest or self.newest
-            if following <= self._at:
-                break
-            self._at = following
+            if following > self._at:
+                self._at, deadline = following, now() + PATIENCE
+            elif (
+                now() < deadline
+            ):  # an empty answer proves nothing: a quota that was passed gives one as well
+                await asyncio.sleep(STEP)
+            else:
+                raise Unreachable(
+                    f"destination {topic.name}, partition {partition}: its leader gives nothing from offset {self._at} on,"
+                    f" and says that it ends at {end}"
+                )
 
 
 async def _end(cluster: Cluster, connection: Connection, partition: int) -> int:
