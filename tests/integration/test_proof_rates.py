@@ -97,6 +97,18 @@ def test_limits_are_kept_within_a_quarter(
         assert abs(flow.rate() - flow.limit) <= NEAR * flow.limit, found
 
 
+def test_the_lag_under_a_limit_counts_what_the_source_got_since_it_was_read(
+    topics: Topics, tmp_path: Path, children: list[ProcessorChild]
+) -> None:
+    """One answer is carried for longer than the test takes."""
+    flow = Flow(topics, "records", 1, 600)
+    child = flow.begin(tmp_path / "journal")
+    children.append(child)
+    child.wait_records(1)
+    flow.produce(1000)
+    child.wait(lambda report: 1500 <= report.progress.lag <= 1600)
+
+
 def _feed(flows: list[Flow], ended: threading.Event) -> None:
     """Twice as much as each may carry, until told to end."""
     while not ended.wait(0.25):

@@ -13,7 +13,7 @@ from eson.brokers.kafka.wire.apis import FetchRequest
 from eson.brokers.kafka.wire.errors import ErrorCode
 from eson.brokers.kafka.wire.fetch import BY_ID, FLEXIBLE, OLDEST, FetchCodec
 from eson.brokers.kafka.wire.malformed import MalformedMessage
-from eson.processors.child.cluster import Cluster, Topic, listed
+from eson.processors.child.cluster import LATEST, Cluster, Topic, listed
 from eson.processors.child.connection import MOST_ELEMENTS, TIMEOUT, Connection
 from eson.processors.child.lanes import Memory, Planned
 from eson.processors.child.planning import Planner
@@ -34,6 +34,8 @@ TURN = 0.1
 """Seconds of planning after which others in the process have their turn; a batch is planned whole."""
 _BESIDE = 64 << 10
 """Octets of an answer beside its batches, so that its memory need not grow."""
+ENDS_KNOWN_FOR = MAX_WAIT + 1.0
+"""Seconds for which an answer tells where its partitions end; one without events comes sooner."""
 _NO_ID = UUID(int=0)
 
 
@@ -84,6 +86,7 @@ class Fetcher:
         connection.cap = LARGEST_BATCH + max(fetch_bytes, FAR_BYTES)
         self._turn = 0
         self._turn_ends = 0.0
+        self._ends_heard = 0.0
         self._pool: list[bytearray] = []
         self._asked: Asked | None = None
         self._wanted: Mapping[int, int] = {}
@@ -114,6 +117,19 @@ class Fetcher:
                 answer.cancel()
                 if self._asked is not None:
                     self._asked.answered(False)
+
+    async def renew_ends(self) -> None:
+        """Asks where the partitions end if an answer has been carried for long: a limit, a slow destination.
+
+        Meanwhile the source goes on, and the lag with it.  Raises `Unreachable`, `Failing`.
+        """
+        if time.monotonic() - self._ends_heard < ENDS_KNOWN_FOR:
+            return
+        ends = await self._cluster.offsets(self._connection, self._planners, LATEST)
+        for partition, end in ends.items():
+            planner = self._planners.get(partition)
+            for lane in planner.lanes if planner else ():
+                lane.end = max(lane.end, end)  # an answer may have told more since
 
     def position(self, partition: int) -> int:
         """The offset that it wants next; beyond all where it wants nothing."""
@@ -234,7 +250,8 @@ class Fetcher:
         """
         planned: list[Planned] = []
         octets = largest = 0
-        self._turn_ends = time.monotonic() + TURN
+        self._ends_heard = time.monotonic()
+        self._turn_ends = self._ends_heard + TURN
         try:
             for partition, records, aborted, end in given if isinstance(given, list) else self._parts(given):
                 planner = self._planners[partition]

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from eson.brokers.kafka.wire.apis import ApiVersionsRequest
 from eson.processors.child.ends import End
+from eson.processors.child.fetcher import Fetcher
 from eson.processors.child.trouble import Again
 
 REFRESH, REFRESH_NARROW = 30.0, 3.0
 """Seconds between two looks at the queues: usually, and while a destination lacks partitions, which somebody adds soon."""
+RENEW_ENDS = 10.0
+"""Seconds between two looks at whether it is known where the sources end."""
 RENEW_AT = 0.8
 """Part of a login's lifetime after which the session is opened anew."""
 
@@ -43,3 +46,11 @@ async def refresh(ends: Sequence[End], narrow: bool) -> None:
             for connection in end.connections.values():
                 if not connection.waiting:  # brokers close what is idle
                     await connection.ask(ApiVersionsRequest(), 0)
+
+
+async def renew_ends(fetchers: Sequence[Fetcher]) -> None:
+    """Until cancelled, so that lag stays true.  Raises `Trouble`."""
+    while True:
+        await asyncio.sleep(RENEW_ENDS)
+        for fetcher in fetchers:
+            await fetcher.renew_ends()

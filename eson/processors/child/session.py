@@ -23,7 +23,7 @@ from eson.processors.child.positions import running_lanes
 from eson.processors.child.producer import Producer
 from eson.processors.child.recovery import Recovery
 from eson.processors.child.recreation import check_topics
-from eson.processors.child.refreshing import lifetime, refresh
+from eson.processors.child.refreshing import lifetime, refresh, renew_ends
 from eson.processors.child.remaking import remaking
 from eson.processors.child.restoring import Restoring
 from eson.processors.child.sender import Sender
@@ -160,6 +160,7 @@ class Session:
     async def _run(self) -> None:
         tasks = [self._loop.create_task(self._fetch(number, one)) for number, one in self._fetchers]
         tasks.append(self._loop.create_task(refresh(self._ends, bool(self.narrow))))
+        tasks.append(self._loop.create_task(renew_ends([one for _, one in self._fetchers])))
         tasks.append(self._loop.create_task(self._journal.run(self.lanes)))
         try:
             await asyncio.wait([*tasks, self._ended], return_when=asyncio.FIRST_COMPLETED)
