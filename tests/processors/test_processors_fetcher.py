@@ -135,3 +135,34 @@ def test_a_partition_of_large_batches_has_its_turn_among_many_of_small_ones() ->
 
     read_until(connection, partitions * 2 * KIB, enough)
     assert connection.answers > MOST_STUCK
+
+
+def test_an_answer_for_a_partition_that_was_not_asked_for_is_nobodys() -> None:
+    """What others want of the rest they get all the same."""
+
+    class Other:
+        def position(self, partition: int) -> int:
+            return 0
+
+    async def test() -> None:
+        connection, windows = FakeConnection({0: 100, 1: 100}), Windows()
+        fetcher = Fetcher(
+            None,  # type: ignore[arg-type]
+            Topic("time", "", {}),
+            connection,  # type: ignore[arg-type]
+            {number: Planner([lane(number)], "time") for number in (0, 1)},
+            None,  # type: ignore[arg-type]
+            windows,
+            object(),
+        )
+        answers: list[memoryview] = []
+        connection.send(
+            (fetcher._codec.request(1, {0: 0, 1: 0}, 8 * KIB, 2 * KIB, 0, 1),), answers.append, 1.0
+        )
+        await asyncio.sleep(0)
+        with windows.membership("time", fetcher) as window, windows.membership("time", Other()):
+            fetcher._window = window
+            assert fetcher._keep({1: 0}, fetcher._codec.response(answers[0], 2, 100))
+            assert list(window.missing({0: 0, 1: 0})) == [0]
+
+    asyncio.run(test())

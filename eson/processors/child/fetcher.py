@@ -224,7 +224,8 @@ class Fetcher:
         """Leaves an answer to the others; whether it is one that they can use."""
         try:
             for part in self._parts(answer):
-                self._window.keep(part, positions[part.partition], self)
+                if part.partition in positions:  # others were not asked for, and are nobody's
+                    self._window.keep(part, positions[part.partition], self)
         except (Trouble, MalformedMessage):  # each hears of it by itself
             return False
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from eson.processors.child.ends import End
-from eson.processors.child.trouble import Stopped
+from eson.processors.child.trouble import Stopped, Unreachable
 from eson.processors.core.journal import LaneState
 from eson.processors.port import ProcessorOrder
 
@@ -16,15 +16,27 @@ def check_topics(
     sources: Sequence[End],
     destinations: Mapping[int, End],
 ) -> None:
-    """Raises `Stopped` where lanes are of other queues than a session's ends have now, or of more than the order."""
+    """Raises `Stopped` where lanes are of other queues than a session's ends have now, or of more than the order.
+
+    `Unreachable` where a queue lacks a partition that it had.
+    """
     for lane in (state.lane for state in states):
         if lane.source >= len(order.sources) or lane.destination >= len(order.destinations):
             raise Stopped.for_good("the journal knows more ends than the order")
         if lane.destination not in destinations:
             continue
-        for what, end, id in (
-            ("source", sources[lane.source], lane.source_topic),
-            ("destination", destinations[lane.destination], lane.destination_topic),
+        for what, end, id, partition in (
+            ("source", sources[lane.source], lane.source_topic, lane.source_partition),
+            (
+                "destination",
+                destinations[lane.destination],
+                lane.destination_topic,
+                lane.destination_partition,
+            ),
         ):
             if id and end.topic.id and id != end.topic.id:
                 raise Stopped.for_good(f"{what} {end.topic.name} was deleted and created again")
+            if (
+                partition not in end.topic.leaders
+            ):  # a queue without an id that was made again, or a broker that forgets
+                raise Unreachable(f"{what} {end.topic.name} has no partition {partition} any more")

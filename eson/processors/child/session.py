@@ -85,6 +85,8 @@ class Session:
             for node in sorted(set(end.topic.leaders.values())):
                 connection = await end.cluster.connect(node)
                 connection.lost = self._fail
+                if connection.trouble is not None:
+                    raise connection.trouble
                 end.connections[node] = connection
         exact = all(
             end.cluster.keeps_producers(end.connections.values()) for end in self._destinations.values()
