@@ -28,6 +28,7 @@ _REMEDIES = {
     450: "Try again in a moment",
     451: "Try again later; why it failed stands in the agent's log",
     452: "Remove what you need no more, or ask the agent's operator for more",
+    454: "Try again later; if it stays so, the agent's log says why",
     456: "`fnua resolve` shows what DNS says of the flow; try again later",
     502: "The agent does not offer this (yet); `fnua get brokers` and `fnua whoami` show what it has",
     530: "Log in: set `username:` in the user agent's file, and give the password with `fnua login`",
