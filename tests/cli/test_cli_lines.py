@@ -54,3 +54,12 @@ def test_a_login_that_cannot_be_judged_now_may_be_tried_again() -> None:
     account = account_of(ReplyError(454, "Authentication is not available now: try again later"))
     assert account.status == lines.TRY_LATER
     assert account.remedy.startswith("Try again later")
+
+
+def test_a_queue_that_is_missing_is_not_looked_for_among_flows() -> None:
+    queue = account_of(ReplyError(550, "No such queue: orders"))
+    flow = account_of(ReplyError(550, "No such flow: orders.flows.unix.ar"))
+    assert "get flows" not in queue.remedy
+    assert "topic=" in queue.remedy
+    assert "get flows" in flow.remedy
+    assert queue.status == flow.status == lines.REFUSED
