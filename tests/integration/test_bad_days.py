@@ -362,6 +362,8 @@ def test_lying_agents_are_told_in_one_text_and_leave_nothing(
         told = subscriber.ask(f"SUBSCRIBE {FLOW} LOCAL g.flows.emiliano.ar")
         assert told == [f"202 Pending {COPY}"], "its last steps are tried again"
         assert "10.0.0.7" in subscriber.log()
+        (waiting,) = subscriber.items("GET SUBSCRIPTIONS")
+        assert waiting["reason"].startswith("no server of the credential has an address")
         assert subscriber.child(PROCESSOR) == []
         assert set(subscriber.broker().topics) == set()
         assert "Traceback" not in subscriber.log(), subscriber.log()
