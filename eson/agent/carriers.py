@@ -10,9 +10,11 @@ from typing import Any
 
 from eson.agent import views
 from eson.agent.access import Access
+from eson.agent.following import NOT_READY
 from eson.agent.hosting import Hosting
 from eson.agent.parts import Parts
 from eson.agent.ports import Credential
+from eson.agent.words import cleaned
 from eson.brokers.port import Access as BrokerAccess
 from eson.errors import NoSuch, NotOffered, TryLater
 from eson.fnap.core.replies import Item
@@ -27,6 +29,14 @@ from eson.store.port import Store
 
 SECOND_LEG = "to-"
 """What the id of C→G begins with where F is hosted here too, because C alone names F→C."""
+
+WAITING = (State.REQUESTED, State.PENDING)
+_APPROVAL = "waits for approval"
+# who was answered 202 does not know yet which of both it is
+_THERE = {
+    "pending": f"{_APPROVAL}, or for the provider's processor",
+    "requested": "waits for the provider's processor",
+}
 
 
 def needs_lease(subscription: Subscription) -> bool:
@@ -50,6 +60,8 @@ class Carriers:
         self._parts = parts
         self._processors = processors
         self._key = sealing_key
+        self._causes: dict[str, str] = {}
+        """By copy: why the subscriber's end, on its way, came no further the last time."""
 
     def id_of(self, subscription: Subscription) -> str:
         """The processor's id: the copy's name."""
@@ -191,6 +203,27 @@ class Carriers:
         if status is None or caller.is_ours:
             return status
         return replace(status, last_error="")
+
+    def waits(self, copy: str, cause: str) -> None:
+        """Keeps in mind why the copy's subscriber came no further; "": it did."""
+        if cause:
+            self._causes[copy] = cleaned(cause)
+        else:
+            self._causes.pop(copy, None)
+
+    def explained(self, caller: Caller, subscription: Subscription) -> Subscription:
+        """As it is shown: one on its way with what it waits for, to the participant's own users as with `told`."""
+        if subscription.reason or not caller.is_ours or subscription.state not in WAITING:
+            return subscription
+        return replace(subscription, reason=self._cause(subscription))
+
+    def _cause(self, subscription: Subscription) -> str:
+        if subscription.side is Side.PROVIDER:
+            return _APPROVAL if subscription.state is State.PENDING else ""
+        if self.status(subscription) is not None:
+            return NOT_READY  # and behind it, where it is shown, the processor's last error
+        cause = self._causes.get(subscription.copy)
+        return _THERE.get(subscription.remote_state, "") if cause is None else cause
 
     async def items(self, caller: Caller) -> Sequence[Item]:
         """GET PROCESSORS: an operator's: all; else those of the caller's subscriptions."""

@@ -83,9 +83,14 @@ class Descriptions:
         return Description(item, views.text_keys(found.flow))
 
     async def _of_copy(self, caller: Caller, subscription: Subscription) -> Mapping[str, Value]:
-        values = dict(views.copy_values(subscription, self._carriers.told(caller, subscription)))
+        values = dict(self._copy_values(caller, subscription))
         lineage = ",".join(await self._lineages.of_copy(subscription))
         return {**values, "lineage": lineage} if lineage else values
+
+    def _copy_values(self, caller: Caller, record: Subscription) -> Mapping[str, Value]:
+        return views.copy_values(
+            self._carriers.explained(caller, record), self._carriers.told(caller, record)
+        )
 
     async def _without_flow(self, caller: Caller, name: str) -> Description | None:
         """A copy that is only reserved, has ended, or lies at another participant: described from its record."""
@@ -95,7 +100,7 @@ class Descriptions:
             if exists and (record is None or record.state is not State.ENDED):
                 return None
             if record is not None and record.copy and await self._access.concerns(caller, record):
-                values = dict(views.copy_values(record, self._carriers.told(caller, record)))
+                values = dict(self._copy_values(caller, record))
                 if side is Side.SUBSCRIBER:
                     values["provider-state"] = record.remote_state or "unknown"
                 return Description({"flow": record.copy, **shown(views.COPY_KEYS, values)})

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from eson.agent.audit import AGENT, Audit
 from eson.agent.calls import Calls
-from eson.agent.carriers import Carriers
+from eson.agent.carriers import WAITING, Carriers
 from eson.agent.flows import Flows
 from eson.agent.hosting import Hosting
 from eson.agent.lineage import MAX_MARKS, Lineages, Loop
@@ -19,7 +19,7 @@ from eson.agent.records import quietly
 from eson.agent.room import Room, check_foreign
 from eson.agent.sessions import Sessions, is_gone
 from eson.agent.settings import MAX_PARTITIONS
-from eson.errors import BackendFailed, NotSupported, Refused, RemoteRefused
+from eson.errors import BackendFailed, Busy, EsonError, NotSupported, Refused, RemoteRefused, TryLater
 from eson.model.flows import Flow
 from eson.model.names import ancestors
 from eson.model.principals import Principal
@@ -37,7 +37,6 @@ from eson.store.port import (
 from eson.store.records import Intention, StoredCredential
 
 END = "end-subscription"
-WAITING = (State.REQUESTED, State.PENDING)
 _NOT_YET = ("requested", "pending")
 
 _log = Logger()
@@ -84,6 +83,16 @@ class Incoming:
 
         Whoever calls holds the locks of copy and local flow.  Raises `TryLater`, or `Refused` if it can never be.
         """
+        try:
+            done = await self._advance(record, session)
+        except EsonError as error:
+            if not isinstance(error, Busy):
+                self._carriers.waits(record.copy, str(error.context.get("why") or error.text))
+            raise
+        self._carriers.waits(record.copy, "")
+        return done
+
+    async def _advance(self, record: Subscription, session: RemoteSession) -> Subscription:
         seen = await session.describe_flow(record.copy)
         record = _observed(record, seen)
         if seen.state == State.ENDED.value:
@@ -105,6 +114,7 @@ class Incoming:
         done = replace(record, state=State.ACTIVE, reason="", since=self._clock.now())
         note = self._audit.note(record.principal, "subscribe", record.copy, f"into {record.local}")
         await self._store.apply(PutSubscription(done), note)
+        self._carriers.waits(record.copy, "")
         return done
 
     async def _credential(
@@ -158,7 +168,11 @@ class Incoming:
             record = await self._store.subscription(Side.SUBSCRIBER, copy)
             if record is None or record.state is State.ENDED or not record.copy:
                 return
-            session = await self._connect(record)
+            try:
+                session = await self._connect(record)
+            except TryLater as error:
+                self._waits(record, error)
+                raise
             if session is None:
                 return
             try:
@@ -172,7 +186,13 @@ class Incoming:
         except Refused as error:
             # a login that is refused says nothing of the subscription: its lease will tell
             _log.warn("{copy}: its agent refuses us: {reason}", copy=record.copy, reason=error.text)
+            self._waits(record, error)
             return None
+
+    def _waits(self, record: Subscription, error: EsonError) -> None:
+        if record.state in WAITING:
+            # where a name leads inside is not told: one text, whatever kept us from the agent
+            self._carriers.waits(record.copy, error.text)
 
     async def _checked(self, record: Subscription, session: RemoteSession) -> None:
         try:
@@ -274,6 +294,7 @@ class Incoming:
             actor, f"end subscription: {reason.value}", record.copy or record.local, detail
         )
         await self._store.apply(PutSubscription(ended), PutIntention(intention), follows, note)
+        self._carriers.waits(record.copy, "")
         if not await quietly(self._finish(intention, ended)):
             self.left()
         return ended

@@ -96,7 +96,9 @@ class Lists:
             (
                 one.id,
                 views.subscription_item(
-                    one, self._carriers.told(caller, one), one.principal in caller.principals
+                    self._carriers.explained(caller, one),
+                    self._carriers.told(caller, one),
+                    one.principal in caller.principals,
                 ),
             )
             for one in wanted
@@ -116,7 +118,9 @@ class Lists:
         if found.flow.copy_of:
             every = [one for one in every if one.copy == found.flow.name]
         items = [
-            views.subscriber_item(one, self._carriers.told(caller, one), self._expires(one))
+            views.subscriber_item(
+                self._carriers.explained(caller, one), self._carriers.told(caller, one), self._expires(one)
+            )
             for one in _page(every, command.page)
         ]
         return Listing(items)

@@ -16,10 +16,11 @@ from functools import partial
 from twisted.logger import Logger
 
 from eson.agent.calls import Calls
+from eson.agent.carriers import WAITING
 from eson.agent.comparing import Comparing
 from eson.agent.growth import Growth
 from eson.agent.hosting import Hosting, Limits
-from eson.agent.incoming import WAITING, Incoming, lock_of
+from eson.agent.incoming import Incoming, lock_of
 from eson.agent.leases import Lapses
 from eson.agent.local_processors import LocalProcessors
 from eson.agent.locks import Locks

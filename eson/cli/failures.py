@@ -28,6 +28,7 @@ _REMEDIES = {
     450: "Try again in a moment",
     451: "Try again later; why it failed stands in the agent's log",
     452: "Remove what you need no more, or ask the agent's operator for more",
+    454: "Try again later; if it stays so, the agent's log says why",
     456: "`fnua resolve` shows what DNS says of the flow; try again later",
     502: "The agent does not offer this (yet); `fnua get brokers` and `fnua whoami` show what it has",
     530: "Log in: set `username:` in the user agent's file, and give the password with `fnua login`",
@@ -40,6 +41,10 @@ _REMEDIES = {
     556: "Ask the owner of that flow",
     557: "Ask the owner for this right",
 }
+_NO_QUEUE = (
+    "The broker's own tools list the queues that it has, and `fnua describe namespace` names the broker; "
+    "without `topic=` a queue is made"
+)
 _TRUST = (
     "Check `fqdn:`, `address:` and `tls:` of this agent in the user agent's file, "
     "and set `trust:` to its CA's file if you know it to be right"
@@ -58,7 +63,7 @@ class Account:
 def account_of(error: EsonError) -> Account:
     """What to say of an error, and how to end."""
     if isinstance(error, ReplyError):
-        return Account(error.text, _REMEDIES.get(error.reply_code, ""), exit_status(error.reply_code))
+        return Account(error.text, _remedy(error), exit_status(error.reply_code))
     if isinstance(error, WriteStopped):
         remedy = (
             "Mend that line and send it and the rest again"
@@ -84,6 +89,12 @@ _RULES: tuple[tuple[tuple[type[EsonError], ...], str, int], ...] = (
     ((ProtocolViolation,), "Tell the agent's operator; -d shows the dialogue", TRY_LATER),
     ((TryLater,), "", TRY_LATER),
 )
+
+
+def _remedy(error: ReplyError) -> str:
+    if error.reply_code == 550 and error.text.startswith("No such queue:"):
+        return _NO_QUEUE  # no command of FNAP lists those
+    return _REMEDIES.get(error.reply_code, "")
 
 
 def _why(error: EsonError) -> str:

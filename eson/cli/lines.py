@@ -11,7 +11,7 @@ from eson.model.names import canonical_flow
 
 DONE, REFUSED, USAGE, TRY_LATER, NOT_TRUSTED, PENDING = range(6)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*\Z")
-_TRUST_CODES = frozenset({454, 530, 534, 535, 538})
+_TRUST_CODES = frozenset({530, 534, 535, 538})
 
 
 class WrongWords(EsonError):

@@ -52,6 +52,7 @@ class SqliteStore:
         self._waiting: list[_Work[Any]] = []
         self._running = False
         self._closed: Deferred[None] | None = None
+        self._write_failed = False
 
     async def open(self) -> None:
         await self._defer(self._open)
@@ -85,6 +86,10 @@ class SqliteStore:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         return self._connection
 
+    def failing(self) -> Sequence[str]:
+        """What health says: whether the last write failed, as on a full disk."""
+        return ["store"] if self._write_failed else []
+
     # One transaction for all that waits
 
     def _ask(self, do: Callable[[Connection], T], writes: bool = False) -> Awaitable[T]:
@@ -101,6 +106,8 @@ class SqliteStore:
         done.addBoth(self._answer, batch)
 
     def _answer(self, outcome: object, batch: Sequence[_Work[Any]]) -> None:
+        if any(work.writes for work in batch):
+            self._write_failed = isinstance(outcome, Failure)
         for work in batch:
             error = outcome.value if isinstance(outcome, Failure) else work.error
             if error is not None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -158,7 +158,7 @@ class Participant(Service):
         )
         factories = self._open_fnap(agent, logins, brokers)
         self._watch_accounts(store, factories)
-        self._open_metrics(processors, agent, factories, brokers)
+        self._open_metrics(processors, agent, factories, lambda: [*store.failing(), *brokers.failing()])
         self._state.tell_listeners({**self._listeners.told(), "brokers": brokers.listeners()})
         self.log.info("eson: ready")
 
@@ -252,7 +252,11 @@ class Participant(Service):
         self._undoing.add(name, stop)
 
     def _open_metrics(
-        self, processors: Processors, agent: Agent, factories: list[FnapFactory], brokers: Brokers
+        self,
+        processors: Processors,
+        agent: Agent,
+        factories: list[FnapFactory],
+        failing: Callable[[], Sequence[str]],
     ) -> None:
         counts = self._listeners.names.counts
         observed = Observed(
@@ -261,7 +265,7 @@ class Participant(Service):
             sessions=lambda: sum(map(len, factories)),
             outcomes=lambda: factories[0].outcomes + factories[1].outcomes,
             queries=lambda: {"udp": counts.udp, "tcp": counts.tcp},
-            failing=brokers.failing,
+            failing=failing,
         )
         self._listeners.open_metrics(metrics_site(observed))
 

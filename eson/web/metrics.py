@@ -29,7 +29,7 @@ class Observed:
     `missing`: records that a processor's sources lost, by its id, None while none was seen: not what the process remembers,
     which is less after a start and after many gaps; `sessions`: open FNAP sessions; `outcomes`: how ended sessions ended;
     `queries`: answered DNS queries by transport; `failing`: names of parts that do not work, such as a broker that cannot
-    be reached.
+    be reached, or the store that cannot be written.
     """
 
     processors: Processors

@@ -408,6 +408,8 @@ def test_last_steps_that_fail_are_tried_again_within_seconds() -> None:
     world.settle(61)
     world.emiliano.broker.down = True
     assert world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").startswith("202 Pending ")
+    (one,) = run(world.emiliano.store.subscriptions(local=G))
+    assert waits_for(world, one.copy) == "Broker local cannot be reached"
     world.emiliano.broker.down = False
     world.settle(3)
     assert [one.state for one in run(world.emiliano.store.subscriptions(local=G))] == [State.ACTIVE]
@@ -420,6 +422,8 @@ def test_a_processor_that_is_not_ready_is_pending_until_it_runs() -> None:
     reply = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}")
     assert reply == f"202 Pending {labels[0]}"
     assert subscriber(world, labels[0]).state is State.REQUESTED
+    world.emiliano.processors.change(labels[0], last_error="no route to kf1.unix.ar:9092")
+    assert waits_for(world, labels[0]) == "processor not ready: no route to kf1.unix.ar:9092"
     world.emiliano.processors.ready(labels[0])
     world.settle(1)
     assert subscriber(world, labels[0]).state is State.ACTIVE
@@ -502,7 +506,7 @@ def test_a_denied_request_ends_on_both_sides() -> None:
 
 
 def test_the_log_says_why_what_was_approved_goes_on_waiting() -> None:
-    """The subscriber's operator sees the reason, which is told to nobody else."""
+    """The subscriber's operator sees the details, which are told to nobody else."""
     world = World()
     world.flow(f"{F} visibility=listed")
     copy = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").removeprefix("202 Pending ")
@@ -513,6 +517,70 @@ def test_the_log_says_why_what_was_approved_goes_on_waiting() -> None:
     assert subscriber(world, copy).state is State.PENDING
     (line,) = [eventAsText(one) for one in logged if "could not be checked" in one.get("log_format", "")]
     assert "unix.ar is cut off" in line
+
+
+def waits_for(world: World, copy: str) -> str:
+    """What the subscriber's list and description of a copy that is on its way say that it waits for."""
+    (item,) = world.items(EMILIANO, "GET SUBSCRIPTIONS")
+    assert item["state"] in ("requested", "pending")
+    reason = str(item.get("reason", ""))
+    assert not reason or f'\nreason="{reason}"\n' in world.say(EMILIANO, f"DESCRIBE FLOW {copy}")
+    return reason
+
+
+def test_who_waits_for_approval_reads_it_on_both_sides() -> None:
+    """The other participant's agent is told the state, and goes by that."""
+    world = World()
+    copy = pending(world)
+    (item,) = world.items(TEST, f"GET SUBSCRIBERS {F}")
+    assert item["reason"] == "waits for approval"
+    assert waits_for(world, copy) == "waits for approval, or for the provider's processor"
+    stranger = Caller(user("emiliano", "emiliano.ar"), account="x", tls=True)
+    assert "reason" not in world.say(stranger, f"DESCRIBE FLOW {copy}", world.provider)
+
+
+def test_an_agent_that_cannot_be_reached_is_a_reason_to_wait_in_one_text() -> None:
+    """The log alone has the details: where names lead inside is told to nobody."""
+    world = World()
+    copy = pending(world)
+    world.network.cut.add("unix.ar")
+    world.settle(400)
+    assert waits_for(world, copy) == f"Agent of {F} cannot be reached"
+    world.network.cut.clear()
+    world.settle(400)
+    assert waits_for(world, copy).startswith("waits for approval")
+    world.say(TEST, f"APPROVE SUBSCRIBER {copy}")
+    world.settle(20)
+    (item,) = world.items(EMILIANO, "GET SUBSCRIPTIONS")
+    assert (item["state"], item.get("reason")) == ("active", None)
+
+
+class Unusable(MemoryRemotes):
+    """Gives credentials of servers that must not be connected to."""
+
+    async def connect(self, flow: str, on_behalf_of: Any) -> Any:
+        session = await super().connect(flow, on_behalf_of)
+
+        async def refused(copy: str) -> Any:
+            raise AgentUnreachable(flow, why="no server of the credential may be connected to")
+
+        session.get_credential = refused  # type: ignore[method-assign]
+        return session
+
+
+def test_a_credential_that_cannot_be_used_is_a_reason_to_wait() -> None:
+    world = World()
+    world.flow(f"{F} visibility=public")
+    run(world.subscriber.stop())
+    world.subscriber = start_agent(
+        world.emiliano,
+        world.network,
+        wrap=lambda name, port: Unusable(world.network, "emiliano.ar") if name == "remotes" else port,
+    )
+    run(world.subscriber.start())
+    world.settle()
+    copy = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").removeprefix("202 Pending ")
+    assert waits_for(world, copy) == "no server of the credential may be connected to"
 
 
 def test_only_what_waits_is_approved_or_denied() -> None:

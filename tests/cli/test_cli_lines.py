@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from eson.cli import lines
+from eson.cli.failures import account_of
+from eson.errors import ReplyError
 
 
 def test_values_are_quoted_only_where_they_must_be() -> None:
@@ -40,8 +42,24 @@ def test_read_and_subscriber_commands() -> None:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [(220, 0), (202, 5), (421, 3), (450, 3), (456, 3), (454, 4), (501, 1), (530, 4), (535, 4), (550, 1)],
+    [(220, 0), (202, 5), (421, 3), (450, 3), (456, 3), (454, 3), (501, 1), (530, 4), (535, 4), (550, 1)],
 )
 def test_each_kind_of_reply_has_its_exit_status(code: int, status: int) -> None:
     """Scripts can tell refusals, passing faults and trust apart."""
     assert lines.exit_status(code) == status
+
+
+def test_a_login_that_cannot_be_judged_now_may_be_tried_again() -> None:
+    """It says nothing of the password, unlike 535."""
+    account = account_of(ReplyError(454, "Authentication is not available now: try again later"))
+    assert account.status == lines.TRY_LATER
+    assert account.remedy.startswith("Try again later")
+
+
+def test_a_queue_that_is_missing_is_not_looked_for_among_flows() -> None:
+    queue = account_of(ReplyError(550, "No such queue: orders"))
+    flow = account_of(ReplyError(550, "No such flow: orders.flows.unix.ar"))
+    assert "get flows" not in queue.remedy
+    assert "topic=" in queue.remedy
+    assert "get flows" in flow.remedy
+    assert queue.status == flow.status == lines.REFUSED

@@ -9,6 +9,8 @@ import resource
 import signal
 import socket
 import struct
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -263,8 +265,18 @@ def write(member: Member, flow: str, number: int) -> str:
         return wire.reply(".")[-1]
 
 
+def failing(member: Member) -> tuple[int, list[str]]:
+    """The status of `/health`, and what it names."""
+    url = "http://{}:{}/health".format(*member.address("metrics"))
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, json.load(answer)["failing"]
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["failing"]
+
+
 def test_a_disk_that_is_full_under_the_store(unix: Member) -> None:
-    """Nothing is changed and nothing is told as done; a login, which must be audited, is put off."""
+    """Nothing is changed and nothing is told as done; a login, which must be audited, is put off, and health says it."""
     name = "full.flows.unix.ar"
     with unix.session() as wire, full_disk(unix.running().pid, SHARED_INDEX):
         told = wire.reply(f"CREATE FLOW {name}")
@@ -274,7 +286,11 @@ def test_a_disk_that_is_full_under_the_store(unix: Member) -> None:
         assert wire.reply(f"DESCRIBE FLOW {FLOW}")[-1] == "220 OK", "what needs no writing is answered"
         with pytest.raises(AssertionError, match="454 Authentication is not available now"):
             unix.session()
+        status, names = failing(unix)
+        assert status == 503
+        assert "store" in names
     assert unix.insist(f"CREATE FLOW {name}") == [f"220 OK {name}"]
+    assert "store" not in failing(unix)[1]
 
 
 def test_a_broker_that_is_down_at_start_comes_goes_and_comes_back(
@@ -346,6 +362,8 @@ def test_lying_agents_are_told_in_one_text_and_leave_nothing(
         told = subscriber.ask(f"SUBSCRIBE {FLOW} LOCAL g.flows.emiliano.ar")
         assert told == [f"202 Pending {COPY}"], "its last steps are tried again"
         assert "10.0.0.7" in subscriber.log()
+        (waiting,) = subscriber.items("GET SUBSCRIPTIONS")
+        assert waiting["reason"].startswith("no server of the credential has an address")
         assert subscriber.child(PROCESSOR) == []
         assert set(subscriber.broker().topics) == set()
         assert "Traceback" not in subscriber.log(), subscriber.log()

@@ -89,6 +89,17 @@ def test_what_is_no_expression_is_refused(text: str) -> None:
     assert "column" in refused.value.text or "at its end" in refused.value.text
 
 
+@pytest.mark.parametrize(
+    ("text", "explained"),
+    [("data.n > 5", True), ("1 = 1 AND x.y = 2", True), ("1.5 < x", False), ("x .y", False), (".x", False)],
+)
+def test_who_asks_for_data_is_told_that_attributes_alone_are_seen(text: str, explained: bool) -> None:
+    """A dot behind a name looks like a path into data; any other dot does not."""
+    with pytest.raises(CesqlError, match="is not understood") as refused:
+        compile_expression(text)
+    assert ("attributes alone are seen, never its data" in refused.value.text) is explained
+
+
 def test_an_unknown_function_is_refused_before_any_event() -> None:
     with pytest.raises(CesqlError, match="no function EVAL"):
         compile_expression("EVAL('1')")

@@ -187,6 +187,7 @@ def test_nobody_is_told_of_success_when_the_sync_fails(path: Path) -> None:
     store = SqliteStore(path, execute, fragile)
     run(store.open())
     run(store.apply(port.PutFlow(flow(1))))
+    assert store.failing() == []
     fail = True
     with pytest.raises(BackendFailed, match="nothing was changed") as caught:
         run(store.apply(port.PutFlow(flow(2))))
@@ -194,7 +195,9 @@ def test_nobody_is_told_of_success_when_the_sync_fails(path: Path) -> None:
     assert "I/O" in str(caught.value.context)
     fail = False
     assert run(store.all_flows()) == [flow(1)]
+    assert store.failing() == ["store"], "a read says nothing of writing"
     run(store.apply(port.PutFlow(flow(3))))
+    assert store.failing() == []
     assert run(store.all_flows()) == [flow(1), flow(3)]
     run(store.close())
 

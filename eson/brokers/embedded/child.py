@@ -98,7 +98,7 @@ class EmbeddedChild:
         self._settings = replace(
             self._settings, listen=bound.listen, listen_tls=bound.listen_tls, internal=bound.internal
         )
-        self.log.info("broker {name} listens on {bound}", name=self.name, bound=bound)
+        self.log.info("broker {name} listens on {bound}", name=self.name, bound=str(bound))
         self._on_ready(bound)
         if not self.ready.called:
             self.ready.callback(bound)

@@ -60,6 +60,14 @@ class Bound:
     listen_tls: tuple[Address, ...]
     internal: Address | None = None
 
+    def __str__(self) -> str:
+        """For the log: addresses, and what they are for where that is not plain."""
+        shown = [_address(one) for one in self.listen]
+        shown += [f"{_address(one)} with TLS" for one in self.listen_tls]
+        if self.internal is not None:
+            shown.append(f"{_address(self.internal)} for the agent itself")
+        return ", ".join(shown)
+
     def line(self) -> bytes:
         return json.dumps({"ready": asdict(self)}).encode() + b"\n"
 
@@ -70,3 +78,8 @@ class Bound:
         plain, tls = (tuple((host, port) for host, port in bound[name]) for name in ("listen", "listen_tls"))
         internal = bound["internal"]
         return cls(plain, tls, None if internal is None else (internal[0], internal[1]))
+
+
+def _address(address: Address) -> str:
+    host, port = address
+    return f"{host} port {port}"

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _KEYWORDS = frozenset({"AND", "OR", "XOR", "NOT", "LIKE", "EXISTS", "IN", "TRUE", "FALSE"})
+_NO_PATHS = ": the event's attributes alone are seen, never its data; a text with dots needs quotes"
 _REQUIRED = frozenset({"id", "source", "specversion", "type"})
 
 
@@ -63,15 +64,26 @@ def _tokens(text: str) -> list[_Token]:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise CesqlError(
-                "parse", f"column {position + 1}: {text[position : position + 10]!r} is not understood"
-            )
+            where = f"column {position + 1}: {text[position : position + 10]!r} is not understood"
+            raise CesqlError("parse", where + (_NO_PATHS if _is_path(text, position, found) else ""))
         found.append(_Token(_Sort(match.lastgroup), match[match.lastgroup], match.start(match.lastgroup) + 1))
         position = match.end()
         if len(found) > MAX_TOKENS:
             raise CesqlError("parse", f"column {position}: has more than {MAX_TOKENS} words and signs")
     found.append(_Token(_Sort.END, "", end + 1))
     return found
+
+
+def _is_path(text: str, position: int, before: Sequence[_Token]) -> bool:
+    """Whether a dot that follows a name at once stands at `position`, as in `data.n`."""
+    if text[position] != "." or not before:
+        return False
+    last = before[-1]
+    return (
+        last.sort is _Sort.WORD
+        and not last.text[0].isdigit()
+        and last.column - 1 + len(last.text) == position
+    )
 
 
 class _Parser:

@@ -81,6 +81,17 @@ def test_ready_says_where_it_listens() -> None:
     assert ready == heard == [Bound((("127.0.0.1", 4000),), (), ("127.0.0.1", 4001))]
 
 
+def test_the_log_says_in_words_where_it_listens() -> None:
+    told: list[Any] = []
+    child = EmbeddedChild(Reactor(), SETTINGS)
+    child.log = Logger("test", observer=told.append)  # type: ignore[arg-type, misc]
+    child.listens(Bound((("127.0.0.1", 9092),), (("::1", 9093),), ("127.0.0.1", 4001)))
+    assert [formatEvent(event) for event in told] == [
+        f"broker {child.name} listens on 127.0.0.1 port 9092, ::1 port 9093 with TLS, "
+        "127.0.0.1 port 4001 for the agent itself"
+    ]
+
+
 def test_a_child_that_died_comes_again_on_its_port() -> None:
     reactor = Reactor()
     child = EmbeddedChild(reactor, SETTINGS, jitter=longest)
