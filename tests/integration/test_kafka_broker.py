@@ -13,6 +13,7 @@ from brokers.kafka.wire_samples import samples
 from confluent_kafka import Consumer, Producer
 from servers.certificates import Authority
 from servers.kafka import ADMIN, PASSWORD, Kafka, StartKafka, free_ports
+from servers.participant import eventually
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 
@@ -125,7 +126,8 @@ class TestKafkaBroker(BrokerContract):
                 producer.commit_transaction(30)
             else:
                 producer.abort_transaction(30)
-        assert call(broker.end_offsets, queue) == {0: 6}  # a marker after each
+        # a marker after each, which its coordinator may write a little later
+        eventually(lambda: call(broker.end_offsets, queue) == {0: 6}, 15)
         assert [(r.offset, r.value) for r in call(read_all, broker, queue)] == [
             (0, b"committed"),
             (4, b"committed"),
