@@ -26,7 +26,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	@scripts/install-test-servers
-	@$(BIN)/python -m pytest -n $(RUNNERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(RUNNERS) --dist loadfile $(PYTEST_ARGS) || { \
+		echo "What failed beside other tests is tried once more, alone" >&2; \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 
 # exactly once the long way, about an hour: 300 kills of processors of all kinds and 50 of brokers, on one node and on
 # three; a processor that is stopped for a minute; the same kills once more of one bridge; 100 rounds of SUBSCRIBE and
