@@ -241,6 +241,15 @@ def test_no_connection_leaves_nothing() -> None:
     assert run(world.emiliano.store.subscriptions(ended=True)) == []
 
 
+def over(world: World, remotes: MemoryRemotes) -> None:
+    """The subscriber begins anew, and reaches other agents by these."""
+    run(world.subscriber.stop())
+    world.subscriber = start_agent(
+        world.emiliano, world.network, wrap=lambda name, port: remotes if name == "remotes" else port
+    )
+    run(world.subscriber.start())
+
+
 class Lossy(MemoryRemotes):
     """Loses the answer of the next SUBSCRIBE."""
 
@@ -259,13 +268,7 @@ class Lossy(MemoryRemotes):
 def test_a_lost_answer_is_found_by_its_token_and_ended() -> None:
     world = World()
     world.flow(f"{F} visibility=public")
-    run(world.subscriber.stop())
-    world.subscriber = start_agent(
-        world.emiliano,
-        world.network,
-        wrap=lambda name, port: Lossy(world.network, "emiliano.ar") if name == "remotes" else port,
-    )
-    run(world.subscriber.start())
+    over(world, Lossy(world.network, "emiliano.ar"))
     world.settle()
     assert world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}") == f"456 Agent of {F} cannot be reached"
     made = run(world.unix.store.subscriptions(Side.PROVIDER))
@@ -349,12 +352,8 @@ class Slow(MemoryRemotes):
 def slow_world(slow: str) -> tuple[World, Slow, list[Any]]:
     world = World()
     world.flow(f"{F} visibility=public")
-    run(world.subscriber.stop())
     remotes = Slow(world, slow)
-    world.subscriber = start_agent(
-        world.emiliano, world.network, wrap=lambda name, port: remotes if name == "remotes" else port
-    )
-    run(world.subscriber.start())
+    over(world, remotes)
     told: list[Any] = []
     Deferred.fromCoroutine(world.subscriber.execute(EMILIANO, Subscribe(F, G, G))).addBoth(told.append)
     return world, remotes, told
@@ -571,13 +570,7 @@ class Unusable(MemoryRemotes):
 def test_a_credential_that_cannot_be_used_is_a_reason_to_wait() -> None:
     world = World()
     world.flow(f"{F} visibility=public")
-    run(world.subscriber.stop())
-    world.subscriber = start_agent(
-        world.emiliano,
-        world.network,
-        wrap=lambda name, port: Unusable(world.network, "emiliano.ar") if name == "remotes" else port,
-    )
-    run(world.subscriber.start())
+    over(world, Unusable(world.network, "emiliano.ar"))
     world.settle()
     copy = world.say(EMILIANO, f"SUBSCRIBE {F} LOCAL {G}").removeprefix("202 Pending ")
     assert waits_for(world, copy) == "no server of the credential may be connected to"

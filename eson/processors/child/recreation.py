@@ -25,18 +25,13 @@ def check_topics(
             raise Stopped.for_good("the journal knows more ends than the order")
         if lane.destination not in destinations:
             continue
-        for what, end, id, partition in (
-            ("source", sources[lane.source], lane.source_topic, lane.source_partition),
-            (
-                "destination",
-                destinations[lane.destination],
-                lane.destination_topic,
-                lane.destination_partition,
-            ),
-        ):
-            if id and end.topic.id and id != end.topic.id:
-                raise Stopped.for_good(f"{what} {end.topic.name} was deleted and created again")
-            if (
-                partition not in end.topic.leaders
-            ):  # a queue without an id that was made again, or a broker that forgets
-                raise Unreachable(f"{what} {end.topic.name} has no partition {partition} any more")
+        source, destination = sources[lane.source], destinations[lane.destination]
+        _check("source", source, lane.source_topic, lane.source_partition)
+        _check("destination", destination, lane.destination_topic, lane.destination_partition)
+
+
+def _check(what: str, end: End, id: str, partition: int) -> None:
+    if id and end.topic.id and id != end.topic.id:
+        raise Stopped.for_good(f"{what} {end.topic.name} was deleted and created again")
+    if partition not in end.topic.leaders:
+        raise Unreachable(f"{what} {end.topic.name} has no partition {partition} any more")

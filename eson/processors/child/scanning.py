@@ -61,9 +61,8 @@ class HeaderScan:
             self.newest = newest or self.newest
             if following > self._at:
                 self._at, deadline = following, now() + PATIENCE
-            elif (
-                now() < deadline
-            ):  # an empty answer proves nothing: a quota that was passed gives one as well
+            elif now() < deadline:
+                # an empty answer proves nothing: a quota that was passed gives one as well
                 await asyncio.sleep(STEP)
             else:
                 raise Unreachable(
